@@ -1,0 +1,216 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Check a whole estate's inventory at once."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: estate_problems
+short_description: List everything that is wrong with an estate's inventory
+version_added: 0.1.0
+author:
+  - multiregion.paas contributors (@multiregion)
+description:
+  - Reads the variables and facts of all hosts of an estate and returns one sentence for each thing that is wrong with them,
+    so that a person can mend all of it before the first machine is touched.
+  - An empty list means that the estate can be built.
+positional: _input
+options:
+  _input:
+    description: The variables of every host, by host name, as C(hostvars) holds them.
+    type: dict
+    required: true
+  groups:
+    description: The inventory's groups, as the variable C(groups) holds them.
+    type: dict
+    required: true
+  secrets:
+    description: Names of the variables that must hold a secret.
+    type: list
+    elements: str
+    default: []
+  absent_regions:
+    description: Regions that are left out of this run. Their hosts need not answer.
+    type: list
+    elements: str
+    default: []
+  known_regions:
+    description: The AWS regions that Route 53 knows. Empty to skip this check.
+    type: list
+    elements: str
+    default: []
+notes:
+  - A host counts as unreachable when it has no facts, so gather them first, with C(ignore_unreachable).
+"""
+
+EXAMPLES = r"""
+- name: Check the whole inventory
+  ansible.builtin.assert:
+    that: problems | length == 0
+    fail_msg: "{{ problems | join('\n') }}"
+  vars:
+    problems: "{{ hostvars | multiregion.paas.estate_problems(groups, absent_regions=paas_absent_regions | default([])) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: One sentence a problem, each with the host, region or app it is about and what to do.
+  type: list
+  elements: str
+"""
+
+ESTATE_GROUPS = ("paas_dokku", "paas_postgres", "paas_admin", "paas_consul_servers", "paas_edge")
+PUBLIC_GROUPS = ("paas_dokku", "paas_edge")
+SUPPORTED = {"Debian": ("12", "13"), "Ubuntu": ("24.04",)}
+
+
+def _hosts(groups: Mapping) -> list[str]:
+    found: dict[str, None] = {}
+    for group in ESTATE_GROUPS:
+        found.update(dict.fromkeys(groups.get(group, ())))
+    return list(found)
+
+
+def _value(variables: Mapping, name: str):
+    """A variable's value, or None where it is not defined or cannot be templated."""
+    try:
+        return variables.get(name)
+    except Exception:  # an undefined variable inside the value: the same as a missing one
+        return None
+
+
+def _region_problems(hostvars: Mapping, groups: Mapping, hosts: list[str], absent, known_regions) -> Iterator[str]:
+    regions: dict[str, list[str]] = {}
+    for host in hosts:
+        region = _value(hostvars[host], "paas_region")
+        if not region:
+            yield f"{host} has no region: put it into its region's file, whose group sets paas_region."
+            continue
+        regions.setdefault(region, []).append(host)
+    for region, members in regions.items():
+        if not any(host in groups.get("paas_postgres", ()) for host in members):
+            yield f"Region {region} has no Postgres host: add one to its group paas_postgres."
+        aws_regions = {_value(hostvars[host], "paas_aws_region") or region for host in members}
+        for aws_region in sorted(aws_regions):
+            if known_regions and aws_region not in known_regions:
+                yield (
+                    f"Region {region}: Route 53 knows no AWS region {aws_region}. "
+                    "Set paas_aws_region to the AWS region nearest to these hosts."
+                )
+    for region in absent:
+        if region not in regions:
+            yield f"paas_absent_regions names {region}, which no host of the inventory belongs to."
+    primary_regions = {_value(hostvars[host], "paas_primary_region") for host in hosts} - {None}
+    if hosts and not primary_regions:
+        yield "paas_primary_region is not set: name the region in which the first primary is created."
+    for region in sorted(primary_regions):
+        if region not in regions:
+            yield f"paas_primary_region is {region}, which no host of the inventory belongs to."
+
+
+def _address_problems(hostvars: Mapping, groups: Mapping, hosts: list[str]) -> Iterator[str]:
+    owners: dict[tuple[str, str], str] = {}
+    for host in hosts:
+        named = []
+        private = _value(hostvars[host], "paas_private_address")
+        if not private:
+            yield f"{host} has no paas_private_address: the address that the estate's other hosts reach it by."
+        else:
+            named.append(("paas_private_address", private))
+        if any(host in groups.get(group, ()) for group in PUBLIC_GROUPS):
+            public = _value(hostvars[host], "paas_public_addresses") or []
+            if not public:
+                yield f"{host} has no paas_public_addresses: the list of addresses that DNS gives to users."
+            named.extend(("paas_public_addresses", address) for address in public)
+        for variable, text in named:
+            try:
+                address = ipaddress.ip_address(str(text))
+            except ValueError:
+                yield f"{host}: {variable} holds {text!r}, which is no IP address."
+                continue
+            owner = owners.setdefault((variable, str(address)), host)
+            if owner != host:
+                yield f"{owner} and {host} have the same address {address} in {variable}."
+
+
+def _machine_problems(hostvars: Mapping, hosts: list[str], absent) -> Iterator[str]:
+    for host in hosts:
+        region = _value(hostvars[host], "paas_region")
+        if region in absent:
+            continue
+        facts = _value(hostvars[host], "ansible_facts") or {}
+        if "distribution" not in facts:
+            yield (
+                f"{host} cannot be reached. When its region is down, leave the region out and go on safely: "
+                f"-e '{{\"paas_absent_regions\": [\"{region or 'REGION'}\"]}}'"
+            )
+            continue
+        distribution, version = facts["distribution"], str(facts.get("distribution_version", ""))
+        if not any(version == known or version.startswith(f"{known}.") for known in SUPPORTED.get(distribution, ())):
+            yield f"{host} runs {distribution} {version}: Debian 12, Debian 13 and Ubuntu 24.04 are supported."
+
+
+def _app_problems(apps) -> Iterator[str]:
+    if not isinstance(apps, Mapping):
+        yield "paas_apps is not a dictionary of apps by name."
+        return
+    for name, app in apps.items():
+        if not isinstance(app, Mapping):
+            yield f"App {name} is not a dictionary."
+            continue
+        if not app.get("database"):
+            yield f"App {name} has no database: name it, or say `database: none` for an app without one."
+        if not app.get("image"):
+            yield f"App {name} has no image."
+        if not app.get("domains"):
+            yield f"App {name} has no domains."
+
+
+def _secret_problems(variables: Mapping, secrets, apps) -> Iterator[str]:
+    hint = "run playbooks/init_secrets.yml, which adds what is missing"
+    for name in secrets:
+        if not _value(variables, name):
+            yield f"The secret {name} is missing: {hint}."
+    passwords = _value(variables, "paas_database_passwords") or {}
+    for app in apps.values() if isinstance(apps, Mapping) else ():
+        database = app.get("database") if isinstance(app, Mapping) else None
+        if database and database != "none" and database not in passwords:
+            yield f"paas_database_passwords has no passwords for the database {database}: {hint}."
+
+
+def estate_problems(
+    hostvars: Mapping, groups: Mapping, secrets=(), absent_regions=(), known_regions=()
+) -> list[str]:
+    """All that is wrong with an estate; see DOCUMENTATION.
+
+    Raises AnsibleFilterError when the input is not the two mappings it needs.
+    """
+    if not isinstance(hostvars, Mapping) or not isinstance(groups, Mapping):
+        raise AnsibleFilterError("estate_problems: needs hostvars and groups")
+    hosts = _hosts(groups)
+    if not hosts:
+        return ["The inventory has no host in any of the groups " + ", ".join(ESTATE_GROUPS) + "."]
+    problems = [
+        f"The group {group} is empty." for group in ("paas_dokku", "paas_postgres", "paas_admin") if not groups.get(group)
+    ]
+    problems += _region_problems(hostvars, groups, hosts, absent_regions, known_regions)
+    problems += _address_problems(hostvars, groups, hosts)
+    estate = hostvars[hosts[0]]
+    apps = _value(estate, "paas_apps") or {}
+    problems += _app_problems(apps)
+    problems += _secret_problems(estate, secrets, apps)
+    problems += _machine_problems(hostvars, hosts, absent_regions)
+    return problems
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict:
+        return {"estate_problems": estate_problems}
