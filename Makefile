@@ -1,0 +1,67 @@
+# Every target sets up what it needs first; on a bare machine `make lab` and `make test` are enough.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+RUN := $(PYTHON) tests/tools/run_tests.py
+# Roles and modules are looked up by their full names, so this checkout stands in a collections path of its own.
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | column -t -s '|'
+
+.PHONY: setup
+setup: ## Make the virtual environment from the locked requirements
+	@tests/tools/setup.sh
+
+.PHONY: engine
+engine: setup
+	@tests/tools/setup.sh engine
+
+.PHONY: lab
+lab: engine ## Start the whole estate on this machine and show how to look at it
+	@$(PYTHON) tests/lab/lab.py lab
+
+.PHONY: test
+test: engine ## Prove everything: lint, sanity, unit tests, module tests, Molecule, end to end
+	@$(RUN) all
+
+.PHONY: lint
+lint: setup ## ansible-lint (profile production) and yamllint
+	@$(RUN) lint
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity
+	@$(RUN) sanity
+
+.PHONY: units
+units: setup ## Unit tests; ARGS="-k name" picks some
+	@$(PYTHON) -m pytest -q tests/unit $(ARGS)
+
+.PHONY: integration
+integration: engine ## Module tests against real servers; ARGS="-k name" picks some
+	@$(PYTHON) -m pytest -q tests/integration $(ARGS)
+
+.PHONY: molecule
+molecule: engine ## One Molecule scenario: make molecule SCENARIO=postgres
+	@$(RUN) molecule:$(or $(SCENARIO),$(error SCENARIO is missing; one of: $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml))))))
+
+.PHONY: bench
+bench: engine ## Measure, side by side with the peers; nothing here fails on a speed
+	@set -e; for bench in tests/bench/bench_*.py; do echo "== $$bench"; $(PYTHON) $$bench; done
+
+.PHONY: build
+build: setup ## Build the collection's artifact into build/
+	@$(RUN) artifact
+
+.PHONY: dev
+dev: engine ## The sample app by its own Dockerfile, with live code, at http://127.0.0.1:5000
+	@examples/todomvc/dev.sh
+
+.PHONY: clean
+clean: setup ## Take the lab down and remove what was built
+	@$(PYTHON) tests/lab/lab.py down
+	@rm -rf build .pytest_cache .hypothesis

@@ -1,0 +1,232 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the project's checks one after the other and say what took how long.
+
+`run_tests.py all`, or the names of single steps (`run_tests.py --list`). Each step's whole output lies in
+build/test/<step>.log, the results as JUnit in build/test/*.xml and as JSON in build/test/summary.json. All steps run even
+when one fails, so that one run shows everything; the exit status is the number of failed steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUILD = REPOSITORY / "build"
+RESULTS = BUILD / "test"
+ARTIFACT_COLLECTIONS = BUILD / "collections"
+SANITY_COLLECTIONS = BUILD / "sanity" / "ansible_collections"
+TOOLS = Path(sys.executable).parent
+TAIL_LINES = 60
+
+
+class StepFailed(Exception):
+    """A step of the run failed; its log says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    name: str
+    run: Callable[["Log"], None]
+    time_limit_s: int
+
+
+class Log:
+    """A step's output: into its file, and shown as it comes where a person watches one step."""
+
+    def __init__(self, name: str, verbose: bool, time_limit_s: int) -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        self.path = RESULTS / f"{name.replace(':', '-')}.log"
+        self.verbose = verbose
+        self.deadline = time.monotonic() + time_limit_s
+        self.path.write_text("", encoding="utf-8")
+
+    def call(self, *command: str | Path, cwd: Path = REPOSITORY, env: dict[str, str] | None = None) -> None:
+        """Run a command; raises StepFailed when it fails or the step's time is over."""
+        arguments = [str(part) for part in command]
+        environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", **(env or {})}
+        with self.path.open("ab") as log:
+            log.write(f"$ {' '.join(arguments)}\n".encode())
+            log.flush()
+            try:
+                result = subprocess.run(
+                    arguments,
+                    cwd=cwd,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=None if self.verbose else log,
+                    stderr=None if self.verbose else subprocess.STDOUT,
+                    timeout=max(1.0, self.deadline - time.monotonic()),
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise StepFailed(f"{arguments[0]} did not end in time") from error
+        if result.returncode:
+            raise StepFailed(f"{Path(arguments[0]).name} ended with status {result.returncode}")
+
+
+def tracked_files() -> list[str]:
+    """The files of the working copy that git tracks or would track."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [name for name in listing.stdout.split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def artifact(log: Log) -> None:
+    """Build the collection and install it into an empty path, as `ansible-galaxy` would for a user."""
+    for old in BUILD.glob("multiregion-paas-*.tar.gz"):
+        old.unlink()
+    shutil.rmtree(ARTIFACT_COLLECTIONS, ignore_errors=True)
+    log.call("ansible-galaxy", "collection", "build", "--force", "--output-path", BUILD)
+    (built,) = BUILD.glob("multiregion-paas-*.tar.gz")
+    # The dependencies come with the locked requirements.
+    log.call("ansible-galaxy", "collection", "install", built, "--no-deps", "--offline", "--collections-path", ARTIFACT_COLLECTIONS)
+
+
+def importer(log: Log) -> None:
+    """What Galaxy itself would say of the artifact."""
+    (built,) = BUILD.glob("multiregion-paas-*.tar.gz")
+    configuration = BUILD / "galaxy-importer.cfg"
+    configuration.write_text("[galaxy-importer]\nRUN_ANSIBLE_TEST=False\nRUN_FLAKE8=False\nCHECK_REQUIRED_TAGS=True\n", encoding="utf-8")
+    log.call(
+        sys.executable,
+        "-m",
+        "galaxy_importer.main",
+        built,
+        cwd=BUILD,
+        env={"GALAXY_IMPORTER_CONFIG": str(configuration)},
+    )
+    if "ERROR" in log.path.read_text(encoding="utf-8"):
+        raise StepFailed("galaxy-importer found an error")
+
+
+def lint(log: Log) -> None:
+    log.call("yamllint", "--strict", ".")
+    log.call("ansible-lint", "--offline", "--strict")
+
+
+def changelog(log: Log) -> None:
+    log.call("antsibull-changelog", "lint")
+
+
+def sanity(log: Log) -> None:
+    """ansible-test sanity in a copy that holds the collection's files and nothing built."""
+    checkout = SANITY_COLLECTIONS / "multiregion" / "paas"
+    shutil.rmtree(SANITY_COLLECTIONS.parent, ignore_errors=True)
+    for name in tracked_files():
+        target = checkout / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, target)
+    log.call("git", "init", "--quiet", cwd=checkout)
+    log.call("git", "add", "--all", cwd=checkout)
+    cached = Path.home() / ".ansible" / "test" / "cache" / "get_pip_24_2.py"
+    if not cached.exists():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / "tests" / "tools" / "get_pip.py", cached)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    log.call("ansible-test", "sanity", "--local", "--python", version, "--color", "no", "--skip-test", "pslint", cwd=checkout)
+
+
+def units(log: Log) -> None:
+    log.call(sys.executable, "-m", "pytest", "-q", "tests/unit", f"--junitxml={RESULTS}/units.xml")
+
+
+def integration(log: Log) -> None:
+    log.call(sys.executable, "-m", "pytest", "-v", "tests/integration", f"--junitxml={RESULTS}/integration.xml")
+
+
+def molecule(scenario: str) -> Callable[[Log], None]:
+    def run(log: Log) -> None:
+        # The scenarios use the built artifact, so that what is tested is what is shipped.
+        log.call("molecule", "test", "--scenario-name", scenario, env={"ANSIBLE_COLLECTIONS_PATH": str(ARTIFACT_COLLECTIONS)})
+
+    return run
+
+
+def steps() -> list[Step]:
+    scenarios = sorted(path.parent.name for path in (REPOSITORY / "molecule").glob("*/molecule.yml"))
+    # The whole estate comes last: everything else is quicker to read when it is the cause.
+    scenarios = [name for name in scenarios if name not in ("default", "estate")] + ["estate"] * ("estate" in scenarios)
+    return [
+        Step("artifact", artifact, 300),
+        Step("lint", lint, 900),
+        Step("changelog", changelog, 60),
+        Step("importer", importer, 600),
+        Step("units", units, 900),
+        Step("sanity", sanity, 1500),
+        Step("integration", integration, 1500),
+        *(Step(f"molecule:{name}", molecule(name), 2400 if name == "estate" else 900) for name in scenarios),
+    ]
+
+
+def write_results(rows: list[dict]) -> None:
+    suite = ElementTree.Element(
+        "testsuite",
+        name="multiregion.paas",
+        tests=str(len(rows)),
+        failures=str(sum(not row["passed"] for row in rows)),
+        time=f"{sum(row['seconds'] for row in rows):.1f}",
+    )
+    for row in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname="steps", name=row["step"], time=f"{row['seconds']:.1f}")
+        if not row["passed"]:
+            ElementTree.SubElement(case, "failure", message=row["message"])
+    ElementTree.ElementTree(suite).write(RESULTS / "steps.xml", encoding="utf-8", xml_declaration=True)
+    (RESULTS / "summary.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    known = {step.name: step for step in steps()}
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("step", nargs="*", default=["all"], help="all, or names of steps")
+    parser.add_argument("--list", action="store_true", help="list the steps and end")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(known))
+        return 0
+    everything = options.step == ["all"]
+    unknown = [name for name in options.step if name not in known and name != "all"]
+    if unknown:
+        parser.error(f"no such step: {', '.join(unknown)}; there are: {', '.join(known)}")
+    chosen = list(known.values()) if everything else [known[name] for name in options.step]
+    if any(step.name.startswith("molecule:") for step in chosen) and not everything:
+        chosen.insert(0, known["artifact"])
+    rows: list[dict] = []
+    for step in chosen:
+        print(f"{step.name:<24} ...", flush=True)
+        started = time.monotonic()
+        log = Log(step.name, verbose=not everything and step.name != "artifact", time_limit_s=step.time_limit_s)
+        message = ""
+        try:
+            step.run(log)
+        except StepFailed as error:
+            message = str(error)
+            print("\n".join(log.path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]))
+        seconds = time.monotonic() - started
+        rows.append({"step": step.name, "passed": not message, "seconds": round(seconds, 1), "message": message})
+        print(f"{step.name:<24} {'FAILED: ' + message if message else 'ok':<8} {seconds:8.1f} s", flush=True)
+        write_results(rows)
+    failed = sum(not row["passed"] for row in rows)
+    print(f"\n{sum(row['seconds'] for row in rows):.0f} s in all; logs and results in {RESULTS.relative_to(REPOSITORY)}/")
+    print(f"{len(rows) - failed} passed, {failed} failed")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
