@@ -203,6 +203,10 @@ package_version:
   returned: success
   type: str
   sample: 1.26.3-3+deb13u7
+previous_version:
+  description: The version of the package before, null when it was not installed.
+  returned: success
+  type: str
 installed:
   description: The packages that were brought to another version, with the versions before and after.
   returned: O(state=present)

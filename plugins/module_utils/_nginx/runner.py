@@ -248,7 +248,10 @@ def run(params: t.Mapping[str, t.Any], paths: Paths, command: Runner, check_mode
     if present and not current.packages[MAIN_PACKAGE].versions and check_mode:
         # A machine that has never refreshed its lists; check mode does not do that either.
         warning = "apt has no package nginx in its lists, and check mode does not refresh them: the version cannot be named."
-        return dict(changed=True, version=None, package_version=None, installed=[], candidates=[], preferences=paths.preferences, proof={}, warnings=[warning])
+        return dict(
+            changed=True, version=None, package_version=None, previous_version=None, installed=[], candidates=[],
+            preferences=paths.preferences, proof={}, warnings=[warning],
+        )
     if present and params["update_cache"] and not check_mode:
         age = apt.lists_age()
         if age is None or age > params["cache_valid_time"] or not all(current.packages[name].versions for name in names):
@@ -259,6 +262,7 @@ def run(params: t.Mapping[str, t.Any], paths: Paths, command: Runner, check_mode
         changed=plan.changed,
         version=upstream_of(plan.version) if plan.version else None,
         package_version=plan.version,
+        previous_version=current.packages[MAIN_PACKAGE].installed,
         preferences=paths.preferences,
         # Known since the version was taken; said again only when something happens.
         warnings=list(plan.notes) if plan.changed else [],
