@@ -41,10 +41,11 @@ options:
     elements: str
     default: []
   known_regions:
-    description: The AWS regions that Route 53 knows. Empty to skip this check.
+    description: The AWS regions that Route 53 knows, instead of those that the installed botocore lists for it.
     type: list
     elements: str
-    default: []
+requirements:
+  - botocore, unless O(known_regions) is given
 notes:
   - A host counts as unreachable when it has no facts, so gather them first, with C(ignore_unreachable).
 """
@@ -68,6 +69,15 @@ _value:
 ESTATE_GROUPS = ("paas_dokku", "paas_postgres", "paas_admin", "paas_consul_servers", "paas_edge")
 PUBLIC_GROUPS = ("paas_dokku", "paas_edge")
 SUPPORTED = {"Debian": ("12", "13"), "Ubuntu": ("24.04",)}
+
+
+def _regions_of_route53() -> frozenset[str]:
+    """The regions that a latency record may name, from botocore's own model of the API."""
+    try:
+        from botocore.session import Session
+    except ImportError as error:
+        raise AnsibleFilterError("estate_problems needs the Python package boto3 on the controller") from error
+    return frozenset(Session().get_service_model("route53").shape_for("ResourceRecordSetRegion").enum)
 
 
 def _hosts(groups: Mapping) -> list[str]:
@@ -98,7 +108,7 @@ def _region_problems(hostvars: Mapping, groups: Mapping, hosts: list[str], absen
             yield f"Region {region} has no Postgres host: add one to its group paas_postgres."
         aws_regions = {_value(hostvars[host], "paas_aws_region") or region for host in members}
         for aws_region in sorted(aws_regions):
-            if known_regions and aws_region not in known_regions:
+            if aws_region not in known_regions:
                 yield (
                     f"Region {region}: Route 53 knows no AWS region {aws_region}. "
                     "Set paas_aws_region to the AWS region nearest to these hosts."
@@ -185,7 +195,7 @@ def _secret_problems(variables: Mapping, secrets, apps) -> Iterator[str]:
 
 
 def estate_problems(
-    hostvars: Mapping, groups: Mapping, secrets=(), absent_regions=(), known_regions=()
+    hostvars: Mapping, groups: Mapping, secrets=(), absent_regions=(), known_regions=None
 ) -> list[str]:
     """All that is wrong with an estate; see DOCUMENTATION.
 
@@ -199,7 +209,7 @@ def estate_problems(
     problems = [
         f"The group {group} is empty." for group in ("paas_dokku", "paas_postgres", "paas_admin") if not groups.get(group)
     ]
-    problems += _region_problems(hostvars, groups, hosts, absent_regions, known_regions)
+    problems += _region_problems(hostvars, groups, hosts, absent_regions, known_regions or _regions_of_route53())
     problems += _address_problems(hostvars, groups, hosts)
     estate = hostvars[hosts[0]]
     apps = _value(estate, "paas_apps") or {}

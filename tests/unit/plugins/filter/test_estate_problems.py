@@ -38,7 +38,6 @@ def estate():
 
 def problems(estate, **options):
     options.setdefault("secrets", ["paas_ca_key"])
-    options.setdefault("known_regions", list(REGIONS))
     return estate_problems(*estate, **options)
 
 
