@@ -1,0 +1,372 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import (
+    BadDeclaration,
+    CommandFailed,
+    DeployFailed,
+    DokkuUnavailable,
+)
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import PENDING_KEY
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task, shown
+from fake_dokku import FakeDokku
+
+IMAGE = "registry.test:5000/todo@sha256:" + "a" * 64
+NEXT = "registry.test:5000/todo@sha256:" + "b" * 64
+PAIR = {"cert_content": "-----BEGIN CERTIFICATE-----\n#one#\n-----END CERTIFICATE-----", "key_content": "secretkey #one#"}
+WHOLE = {
+    "name": "todo",
+    "config": {"SECRET": "sesame-open", "WORKERS": 2, "DEBUG": False},
+    "domains": ["todo.test", "us-east-1.todo.test"],
+    "ports": ["http:80:5000", "https:443:5000"],
+    "processes": {"web": 2},
+    "checks": {"wait_to_retire": 10},
+    "nginx": {"client-max-body-size": "5m"},
+    "certificate": PAIR,
+    "storage": ["/etc/paas/ca:/etc/paas:ro", "uploads:/uploads"],
+    "docker_options": {"deploy": ["--label x=y"]},
+    "networks": {"attach_post_create": ["shared"]},
+    "resources": {"default": {"limit": {"memory": "256m"}}},
+    "restart_policy": "always",
+    "builder": {"selected": "dockerfile"},
+    "buildpacks": ["heroku/python"],
+    "logs": {"max-size": "20m"},
+    "deploy": {"image": IMAGE},
+}
+SET_UP = {"name": "todo", "ports": ["http:80:5000"], "deploy": {"image": IMAGE}}
+
+
+@pytest.fixture
+def dokku() -> FakeDokku:
+    return FakeDokku()
+
+
+def run(dokku, check=False, **params):
+    return Task(params, runner=dokku).run(check_mode=check)
+
+
+def state(dokku):
+    return {name: {key: value for key, value in vars(app).items() if key != "deploys"} for name, app in dokku.apps.items()}
+
+
+def test_whole_app_then_nothing(dokku):
+    first = run(dokku, **WHOLE)
+    assert first["changed"] and first["restarted"]
+    assert first["urls"] == ["http://todo.test", "http://us-east-1.todo.test", "https://todo.test", "https://us-east-1.todo.test"]
+    assert first["release"] == {"source": IMAGE, "digest": "sha256:" + "a" * 64}
+    app = dokku.apps["todo"]
+    assert app.config["WORKERS"] == "2" and app.config["DEBUG"] == "false" and PENDING_KEY not in app.config
+    assert app.deploys == 1
+    assert app.env_running["SECRET"] == "sesame-open"
+    dokku.log.clear()
+    second = run(dokku, **WHOLE)
+    assert second["changed"] is False and second["changes"] == [] and dokku.log == []
+
+
+def test_check_mode_writes_nothing_and_tells_the_same(dokku):
+    dry = run(dokku, check=True, **WHOLE)
+    assert dokku.log == [] and dokku.apps == {}
+    real = run(dokku, **WHOLE)
+    assert (dry["changes"], dry["diff"], dry["restarted"]) == (real["changes"], real["diff"], real["restarted"])
+    assert run(dokku, check=True, **WHOLE)["changed"] is False
+
+
+def test_no_secret_in_words_diff_or_result(dokku):
+    results = [run(dokku, **WHOLE), run(dokku, **{**WHOLE, "config": {**WHOLE["config"], "SECRET": "other-secret"}})]
+    words = json.dumps([command.words for command in dokku.commands])
+    answer = json.dumps([results, shown(WHOLE)])
+    for secret in ("sesame-open", "other-secret", "secretkey"):
+        assert secret not in words and secret not in answer
+    assert "config.SECRET: (hidden, changed)" in results[1]["diff"]["after"]
+    assert "WORKERS" not in results[1]["diff"]["after"]
+
+
+def test_one_config_value_is_one_restart(dokku):
+    run(dokku, **WHOLE)
+    dokku.log.clear()
+    app = dokku.apps["todo"]
+    result = run(dokku, **{**WHOLE, "config": {**WHOLE["config"], "WORKERS": 3}})
+    assert [line.split()[0] for line in dokku.log] == ["config:import", "ps:restart", "config:unset"]
+    assert result["restarted"] and app.deploys == 2 and app.env_running["WORKERS"] == "3"
+
+
+def test_everything_at_once_is_one_deploy(dokku):
+    run(dokku, **SET_UP)
+    deploys = dokku.apps["todo"].deploys
+    run(dokku, **{**WHOLE, "deploy": {"image": NEXT}})
+    assert dokku.apps["todo"].deploys == deploys + 1 and dokku.apps["todo"].running == NEXT
+
+
+def test_restart_never_and_one_type(dokku):
+    run(dokku, **SET_UP)
+    assert run(dokku, **SET_UP, config={"A": "1"}, restart="never")["restarted"] is False
+    run(dokku, **SET_UP, config={"A": "2"}, restart="worker")
+    assert "ps:restart todo worker" in dokku.log
+
+
+def test_not_given_is_not_touched_and_empty_is_empty(dokku):
+    run(dokku, **WHOLE)
+    before = copy.deepcopy(state(dokku))
+    run(dokku, name="todo")
+    assert state(dokku) == before
+    result = run(dokku, name="todo", domains=[], ports=[], storage=[], docker_options={"deploy": []}, certificate={}, buildpacks=[], resources={"default": {"limit": {}}})
+    app = dokku.apps["todo"]
+    assert result["changed"]
+    assert (app.domains, app.ports, app.mounts, app.named, app.options["deploy"], app.crt, app.buildpacks, app.resources) == ([], [], [], {}, [], None, [], {})
+
+
+def test_config_exact_keeps_what_plugins_own(dokku):
+    run(dokku, **SET_UP, config={"A": "1", "OLD": "2"})
+    app = dokku.apps["todo"]
+    app.config.update({"NO_VHOST": "0", "DATABASE_URL": "postgres://u:p@dokku-postgres-main:5432/main", "MAIL_URL": "smtp://mail.test"})
+    run(dokku, **SET_UP, config={"A": "1", "GONE": None}, config_exact=True)
+    assert sorted(app.config) == ["A", "DATABASE_URL", "GIT_REV", "NO_VHOST"]
+
+
+def test_config_is_copied_without_what_belongs_to_its_place(dokku):
+    run(dokku, name="old", config={"A": "1", "DATABASE_URL": "x", "HEROKU_APP": "y", "SENTRY_DSN": "z"})
+    run(dokku, name="todo", config_from={"app": "old", "exclude": ["SENTRY_*"]}, config={"B": "2"})
+    assert dokku.apps["todo"].config == {"A": "1", "B": "2"}
+    run(dokku, name="todo", config_from={"values": {"A": "9", "GIT_REV": "1"}}, config={"A": "3"})
+    assert dokku.apps["todo"].config == {"A": "3", "B": "2"}
+
+
+# The contract's quirks, one by one.
+
+
+def test_missing_app_is_exit_status_20(dokku):
+    assert run(dokku, name="todo")["changes"] == ["created"]
+    assert run(dokku, name="gone", state="absent")["changed"] is False
+
+
+def test_same_image_again_is_rebuilt_when_it_is_not_what_runs(dokku):
+    run(dokku, name="todo", ports=[])
+    dokku.apps["todo"].git_image = IMAGE  # killed between the commit and the release
+    run(dokku, **SET_UP)
+    assert "ps:rebuild todo" in dokku.log[-1] and dokku.apps["todo"].running == IMAGE
+    assert run(dokku, **SET_UP)["changed"] is False
+
+
+def test_config_never_meets_dokkus_own_restart(dokku):
+    run(dokku, **SET_UP, config={"A": "1"})
+    dokku.restart_fails = True
+    with pytest.raises(DeployFailed, match="restart of the app todo failed"):
+        run(dokku, **SET_UP, config={"A": "2"})
+    dokku.restart_fails = False
+    healed = run(dokku, **SET_UP, config={"A": "2"})
+    assert healed["restarted"] and dokku.apps["todo"].env_running["A"] == "2"
+    assert run(dokku, **SET_UP, config={"A": "2"})["changed"] is False
+
+
+def test_port_map_that_drifts_with_the_certificate(dokku):
+    run(dokku, **SET_UP)
+    dokku.log.clear()
+    both = {**SET_UP, "ports": ["http:80:5000", "https:443:5000"], "certificate": PAIR}
+    assert "ports: http:80:5000 https:443:5000" in run(dokku, **both)["changes"]
+    assert [line.split()[0] for line in dokku.log] == ["certs:add"]  # Dokku added the port by itself
+    assert run(dokku, **both)["changed"] is False
+    only = {**both, "ports": ["http:80:5000"]}
+    run(dokku, **only)
+    assert dokku.apps["todo"].ports == ["http:80:5000"] and run(dokku, **only)["changed"] is False
+    dokku.apps["todo"].ports.append("https:443:5000")
+    dokku.log.clear()
+    run(dokku, **{**SET_UP, "certificate": {}})
+    assert [line.split()[0] for line in dokku.log] == ["certs:remove"] and dokku.apps["todo"].ports == ["http:80:5000"]
+
+
+def test_domain_of_an_app_whose_domains_are_disabled(dokku):
+    run(dokku, **SET_UP)
+    app = dokku.apps["todo"]
+    app.vhosts, app.domains = False, []
+    run(dokku, **SET_UP, domains=["todo.test"])
+    assert app.vhosts and app.domains == ["todo.test"]
+    assert run(dokku, **SET_UP, domains=["todo.test"])["changed"] is False
+
+
+def test_mismatched_pair_is_never_installed(dokku):
+    run(dokku, **SET_UP)
+    dokku.log.clear()
+    with pytest.raises(BadDeclaration, match="does not belong"):
+        run(dokku, **SET_UP, certificate={**PAIR, "key_content": "secretkey #two#"})
+    assert dokku.log == []
+    app = dokku.apps["todo"]
+    app.crt, app.key = PAIR["cert_content"] + "\n", "secretkey #two#\n"  # somebody else did
+    assert run(dokku, **SET_UP, certificate=PAIR)["changed"] and "#one#" in app.key
+
+
+def test_nginx_properties_rebuild_once_and_only_for_an_app_that_is_there(dokku):
+    run(dokku, name="todo", nginx={"hsts": False})
+    assert dokku.log[0].startswith("apps:create") and dokku.apps["todo"].nginx == {"hsts": "false"}
+    run(dokku, **SET_UP)
+    dokku.log.clear()
+    run(dokku, name="todo", nginx={"hsts": True, "send_timeout": "30s"})
+    assert [line.split()[0] for line in dokku.log] == ["config:import", "nginx:set", "nginx:set", "proxy:build-config", "config:unset"]
+    dokku.log.clear()
+    run(dokku, name="todo", nginx={"hsts": ""}, domains=["a.test"])
+    assert "proxy:build-config todo" not in dokku.log
+
+
+def test_docker_option_is_added_once(dokku):
+    run(dokku, **SET_UP, docker_options={"deploy": ["--label x=y", "--label x=y"], "deploy.web": ["--init"]})
+    app = dokku.apps["todo"]
+    assert app.options["deploy"] == ["--label x=y"] and app.options["deploy.web"] == ["--init"]
+    app.options["deploy"] = ["--link dokku.postgres.main:dokku-postgres-main", "--old", "--old", "--label x=y"]
+    run(dokku, **SET_UP, docker_options={"deploy": ["--label x=y"]})
+    assert app.options["deploy"] == ["--link dokku.postgres.main:dokku-postgres-main", "--label x=y"]
+
+
+def test_limits_go_without_their_reservations(dokku):
+    run(dokku, name="todo", resources={"default": {"limit": {"memory": "1g", "cpu": 1}, "reserve": {"memory": "100m"}}})
+    run(dokku, name="todo", resources={"default": {"limit": {}}})
+    assert dokku.apps["todo"].resources == {"_default_.reserve.memory": "100m"}
+    assert not any("limit-clear" in line for line in dokku.log)
+
+
+def test_failed_deploy_leaves_the_release_and_latest(dokku):
+    run(dokku, **SET_UP)
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed) as failure:
+        run(dokku, **{**SET_UP, "deploy": {"image": NEXT}})
+    app = dokku.apps["todo"]
+    assert "failed checks" in str(failure.value) and "last words of the app" in failure.value.tail
+    assert (app.running, app.latest, app.metadata) == (IMAGE, IMAGE, IMAGE)
+    run(dokku, name="todo", config={"A": "1"})
+    assert app.running == IMAGE
+    assert run(dokku, check=True, **{**SET_UP, "deploy": {"image": NEXT}})["restarted"]
+
+
+def test_failed_scale_is_put_back(dokku):
+    run(dokku, **SET_UP)
+    app = dokku.apps["todo"]
+    dokku.broken.add(IMAGE)
+    with pytest.raises(DeployFailed, match="the scale is web=1 again"):
+        run(dokku, name="todo", processes={"web": 2})
+    assert app.scale == {"web": 1}
+    dokku.broken.clear()
+    assert run(dokku, name="todo", processes={"web": 2})["restarted"] and app.scale == {"web": 2}
+    assert run(dokku, name="todo", processes={"web": 2})["changed"] is False
+
+
+def test_an_apps_last_words_do_not_tell_its_secrets(dokku):
+    run(dokku, **SET_UP, config={"SECRET": "last words of the app"})
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed) as failure:
+        run(dokku, **{**SET_UP, "deploy": {"image": NEXT}})
+    assert "last words" not in failure.value.tail and "********" in failure.value.tail
+
+
+# More than the quirks.
+
+
+def test_release_that_runs_is_kept_with_its_config(dokku):
+    first = {"name": "todo", "deploy": {"image": IMAGE, "replace": False, "config": {"PAAS_RELEASE": "a"}}, "config": {}, "config_exact": True}
+    assert run(dokku, **first)["changed"]
+    result = run(dokku, **{**first, "deploy": {"image": NEXT, "replace": False, "config": {"PAAS_RELEASE": "b"}}})
+    app = dokku.apps["todo"]
+    assert result["changed"] is False and app.running == IMAGE and app.config["PAAS_RELEASE"] == "a"
+    assert result["release"]["source"] == IMAGE
+    run(dokku, **{**first, "deploy": {"image": NEXT, "config": {"PAAS_RELEASE": "b"}}})
+    assert app.running == NEXT and app.config["PAAS_RELEASE"] == "b"
+
+
+def test_strategy_stop_first_and_back(dokku):
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, "strategy": "stop_first"}})
+    app = dokku.apps["todo"]
+    assert app.disabled == ["_all_"]
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, "strategy": "zero_downtime"}})
+    assert app.disabled == []
+
+
+def test_enabling_checks_of_a_type_clears_all(dokku):
+    run(dokku, name="todo", checks={"disabled": ["all"]})
+    run(dokku, name="todo", checks={"disabled": ["worker"], "skipped": ["web"]})
+    app = dokku.apps["todo"]
+    assert (app.disabled, app.skipped) == (["worker"], ["web"])
+
+
+def test_network_moves_from_one_place_to_the_other(dokku):
+    run(dokku, name="todo", networks={"attach_post_deploy": ["shared"]})
+    run(dokku, name="todo", networks={"attach_post_create": ["shared"], "attach_post_deploy": []})
+    assert dokku.apps["todo"].network == {"attach-post-deploy": "", "attach-post-create": "shared"}
+    assert dokku.known.count("shared") == 1
+
+
+def test_absent_wants_the_name_once_more(dokku):
+    run(dokku, **SET_UP)
+    with pytest.raises(BadDeclaration, match="confirm: todo"):
+        run(dokku, name="todo", state="absent")
+    assert run(dokku, check=True, name="todo", state="absent", confirm="todo")["changed"] and "todo" in dokku.apps
+    assert run(dokku, name="todo", state="absent", confirm="todo")["changed"] and not dokku.apps
+
+
+def test_old_dokku_is_named():
+    with pytest.raises(DokkuUnavailable, match="0.37.9"):
+        run(FakeDokku("0.37.9"), name="todo")
+
+
+@pytest.mark.parametrize(
+    "params, words",
+    [
+        ({"name": "Bad_Name"}, "no app name"),
+        ({"name": "todo", "ports": ["http:80"]}, "no port map"),
+        ({"name": "todo", "ports": ["http:99999:1"]}, "no port map"),
+        ({"name": "todo", "ports": ["http:80:1", "http:80:2"]}, "share http:80"),
+        ({"name": "todo", "config": {"1BAD": "x"}}, "Config keys"),
+        ({"name": "todo", "config": {PENDING_KEY: "x"}}, "module's own"),
+        ({"name": "todo", "storage": ["/only"]}, "no mount"),
+        ({"name": "todo", "certificate": {"cert_content": "x"}}, "needs both"),
+        ({"name": "todo", "deploy": {"git": "https://git.test/x.git", "version": "main"}}, "full commit id"),
+        ({"name": "todo", "deploy": {"image": "a", "archive": "b"}}, "exactly one"),
+        ({"name": "todo", "processes": {"web": "many"}}, "a number"),
+        ({"name": "todo", "processes": {"web": -1}}, "from 0 up"),
+        ({"name": "todo", "resources": {"web": {"most": {}}}}, "limit and reserve"),
+        ({"name": "todo", "certificate": {"cert": "/nowhere/c", "key": "/nowhere/k"}}, "cannot be read"),
+    ],
+)
+def test_declarations_that_cannot_be(dokku, params, words):
+    with pytest.raises(BadDeclaration, match=words):
+        run(dokku, **params)
+    assert dokku.log == []
+
+
+def test_report_that_fails_is_named(dokku):
+    run(dokku, name="todo")
+    dokku.ports_report = lambda words, stdin: FakeDokku.apps_create(dokku, ["todo"], None)
+    with pytest.raises(CommandFailed, match="ports:report todo.*Name is already taken"):
+        run(dokku, name="todo", ports=[])
+
+
+def _upgrade():
+    changed = {**WHOLE, "config": {"SECRET": "new-sesame", "NEW": "1"}, "domains": ["new.test"], "processes": {"web": 3}, "nginx": {"hsts": False}}
+    return {**changed, "docker_options": {"deploy": ["--init"]}, "storage": ["/new:/new"], "checks": {"skipped": ["worker"]}}
+
+
+@pytest.mark.parametrize("target", [WHOLE, _upgrade(), {**_upgrade(), "deploy": {"image": NEXT}}, {"name": "todo", "processes": {"web": 4}}, {"name": "todo", "nginx": {"hsts": False}}])
+def test_killed_at_any_command_and_run_again(target):
+    def fresh():
+        dokku = FakeDokku()
+        if target is not WHOLE:
+            run(dokku, **WHOLE)
+        dokku.writes = 0
+        return dokku
+
+    whole = fresh()
+    run(whole, **target)
+    for step in range(whole.writes):
+        dokku = fresh()
+        dokku.die_at = step
+        with pytest.raises(KeyboardInterrupt):
+            run(dokku, **target)
+        dokku.die_at = None
+        run(dokku, **target)
+        mine, its = state(dokku), state(whole)
+        for side in (mine, its):  # what the containers were started with may tell that a restart was owed
+            side["todo"]["env_running"].pop(PENDING_KEY, None)
+        assert mine == its, f"after a kill at step {step}"
+        assert run(dokku, **target)["changed"] is False
