@@ -1,0 +1,34 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where TXT values are written. One change per zone, whatever the number of names."""
+
+from __future__ import annotations
+
+import abc
+
+
+class Provider(abc.ABC):
+    """A DNS service that can add values to TXT sets and take them away again, leaving the others'."""
+
+    #: what `journal` writes down, so that a later run can clean up after one that was killed
+    name = ""
+
+    @abc.abstractmethod
+    def locate(self, challenge):
+        """-> (where the challenge name ends, its zone), both without a final dot.
+
+        Raises InputError when no zone of ours holds it, DnsError when the service does not let us in: both before any
+        change.
+        """
+
+    @abc.abstractmethod
+    def add(self, zone, sets):
+        """Add values, {fqdn: values}, in one change. -> an id for wait(), or None when it is in force at once."""
+
+    @abc.abstractmethod
+    def remove(self, zone, sets):
+        """Take exactly those values away, in one change. Values that are not there are no error."""
+
+    def wait(self, changes, timeout):
+        """Until the service says that its servers have the changes."""
