@@ -33,7 +33,10 @@ FILTERS = {"all": "/", "active": "/active", "completed": "/completed"}
 TITLE_LENGTH = 500
 # What machines ask all day is neither limited nor recorded.
 UNRECORDED = ("/healthz", "/readyz", "/.well-known/", "/static/", "/favicon.ico")
-CONTENT_SECURITY_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none';"
+    " form-action 'self'; frame-ancestors 'none'"
+)
 
 
 class SessionInterface(SecureCookieSessionInterface):
