@@ -5,7 +5,8 @@
 """The lab: an estate's machines on this one.
 
     lab.py up [SET|REGION|MACHINE ...]     make and start them (default: the set "estate"), with all that they need
-    lab.py down [SET|REGION|MACHINE ...]   remove them; without a name everything, --purge: images and package cache too
+    lab.py down [SET|REGION|MACHINE ...]   remove them; without a name everything, --purge: images and package cache too;
+                                           `down services`: everything, if no machine is left that needs it
     lab.py status [--json]                 what runs
     lab.py images                          build the images only
     lab.py ping                            measure the round-trip times between regions
@@ -126,11 +127,16 @@ def dispatch(lab: model.Lab, arguments: argparse.Namespace) -> None:
         up(lab, arguments.names, not arguments.no_ping)
     elif command == "down":
         docker.server_version()
+        if arguments.names == ["services"]:
+            if machines.used(lab):
+                say("the services stay: machines use them")
+                return
+            arguments.names = []
         if arguments.names:
-            machines.remove_machines(lab, lab.select(arguments.names))
+            removed = machines.remove_machines(lab, lab.select(arguments.names))
         else:
-            machines.remove_everything(lab, arguments.purge, say)
-        say("removed")
+            removed = machines.remove_everything(lab, arguments.purge, say)
+        say(f"removed: {', '.join(removed)}" if removed else "nothing was there")
     elif command == "images":
         docker.server_version()
         machines.ensure_images(lab, set(lab.images), say)

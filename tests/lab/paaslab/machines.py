@@ -15,6 +15,7 @@ import os
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -184,9 +185,26 @@ def ensure_keys(lab: Lab, machines: Iterable[Machine]) -> None:
     _write(folder / "known_hosts", "".join(known))
     common = (
         f"Host *\n  User root\n  IdentityFile {folder}/id_ed25519\n  IdentitiesOnly yes\n"
-        f"  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n"
+        f"  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n  ConnectTimeout 10\n"
+        f"  ControlMaster auto\n  ControlPersist 60s\n  ControlPath {_control_folder()}/%C\n"
+        f"  ServerAliveInterval 5\n  ServerAliveCountMax 3\n"
     )
     _write(folder / "config", "".join(config) + common)
+
+
+def _control_folder() -> Path:
+    """Shared connections live outside the repository: a socket's path has at most 108 characters."""
+    folder = Path(tempfile.gettempdir()) / f"paas-lab-ssh-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def end_connections(machine: Machine) -> None:
+    """A shared connection to a machine that is gone would hold up the next login."""
+    subprocess.run(
+        ["ssh", "-F", str(state_folder() / "ssh" / "config"), "-O", "exit", machine.name],
+        capture_output=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def _keygen(path: Path, comment: str) -> None:
@@ -245,6 +263,7 @@ def _ensure_machine(lab: Lab, machine: Machine, found: dict | None, say: Say) ->
                 "etc/ssh/ssh_host_ed25519_key.pub": ((folder / "host" / f"{machine.name}.pub").read_bytes(), 0o644),
             }
         docker.run(["cp", "-", f"{name}:/"], input=archive(files))
+    end_connections(machine)
     started = docker.run(["start", name], check=False)
     if started.returncode != 0:
         raise LabError(f"{machine.name} does not start: {started.stderr.strip()}")
@@ -442,7 +461,13 @@ def running_names() -> set[str]:
 # Taking down
 
 
-def remove_machines(lab: Lab, machines: list[Machine]) -> None:
+def used(lab: Lab) -> bool:
+    """Whether any machine exists beside the services."""
+    names = docker.run(["ps", "-a", "--filter", f"label={LABEL}", "--format", "{{.Names}}"]).stdout.split()
+    return bool(set(names) - {SHAPER, container(lab.services)})
+
+
+def remove_machines(lab: Lab, machines: list[Machine]) -> list[str]:
     present = docker.inspect("container", [container(m) for m in machines])
     names = list(present)
 
@@ -453,9 +478,10 @@ def remove_machines(lab: Lab, machines: list[Machine]) -> None:
     volumes = [f"{container(m)}-docker" for m in machines if m.image == "dokku"]
     if volumes:
         docker.run(["volume", "rm", "-f", *volumes], check=False)
+    return sorted(name.removeprefix(PREFIX) for name in names)
 
 
-def remove_everything(lab: Lab, purge: bool, say: Say) -> None:
+def remove_everything(lab: Lab, purge: bool, say: Say) -> list[str]:
     """Also what an older lab.yml made: everything with our label goes."""
     if SHAPER in running_names():
         removed = docker.run(["exec", SHAPER, "shaper", "remove"], check=False)
@@ -482,3 +508,4 @@ def remove_everything(lab: Lab, purge: bool, say: Say) -> None:
         tags = [i.tag for i in lab.images.values() if docker.image_id(i.tag)]
         if tags:
             docker.run(["rmi", *reversed(tags)], check=False)
+    return sorted(name.removeprefix(PREFIX) for name in names)
