@@ -200,7 +200,9 @@ class DnsServer:
                         scope = min(subnet.srclen, length or subnet.srclen) if found.located else 0
                         options.append(dns.edns.ECSOption(subnet.address, subnet.srclen, scope))
         if query.edns >= 0:
+            rcode = response.rcode()
             response.use_edns(0, 0, UDP_PAYLOAD, options=options)
+            response.set_rcode(rcode)  # its upper bits are in EDNS
         if tcp:
             return response.to_wire(max_size=65535)
         limit = max(512, min(query.payload, UDP_PAYLOAD)) if query.edns >= 0 else 512
