@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import fcntl
 import json
@@ -234,17 +235,33 @@ class Cluster:
     def processes(self) -> list[int]:
         """Every process of this server, also those that have outlived their postmaster: all of them live in its directory."""
         found = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit():
-                continue
-            try:
-                if os.readlink(f"/proc/{entry}/cwd") != self.data_dir:
+        with self._as_owner():
+            for entry in os.listdir("/proc"):
+                if not entry.isdigit():
                     continue
-                if os.path.basename(os.readlink(f"/proc/{entry}/exe").split(" ")[0]) == "postgres":
-                    found.append(int(entry))
-            except OSError:
-                continue
+                try:
+                    if os.readlink(f"/proc/{entry}/cwd") != self.data_dir:
+                        continue
+                    if os.path.basename(os.readlink(f"/proc/{entry}/exe").split(" ")[0]) == "postgres":
+                        found.append(int(entry))
+                except OSError:
+                    continue
         return found
+
+    @contextlib.contextmanager
+    def _as_owner(self) -> t.Iterator[None]:
+        """Root may not look into another user's processes where it lacks CAP_SYS_PTRACE, as in containers; their owner may."""
+        if self.owner is None or os.geteuid() != 0:
+            yield
+            return
+        group = os.getegid()
+        os.setegid(self.owner.pw_gid)
+        os.seteuid(self.owner.pw_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(group)
 
     def query(self, sql: str, timeout: t.Optional[float] = None) -> str:
         server = self.postmaster()
@@ -257,6 +274,11 @@ class Cluster:
         """The running server's own answer, or None while it accepts no connections."""
         try:
             return json.loads(self.query(_STATUS_QUERY + ";\n", timeout=min(15.0, self.timeout)))
+        except CommandFailed as error:
+            # 2: no connection. Anything else is a fault of the question, not of the server.
+            if error.code != 2:
+                raise
+            return None
         except PostgresError:
             return None
 
