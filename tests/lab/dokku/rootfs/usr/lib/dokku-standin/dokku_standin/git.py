@@ -1,0 +1,254 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""git:* — the source of an app. Of git itself only what shows: revisions, the branch, and that a failed deploy is rolled back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+
+from . import ps, scheduler
+from .core import (GLOBAL, Fail, State, app_dir, computed, docker, info1, merged, out, prop, read, report, set_prop, set_prop_list,
+                   set_property, triple, verbose, verify_app, warn, write)
+
+KEYS = ["archive-max-files", "archive-max-size", "deploy-branch", "keep-git-dir", "rev-env-var", "source-image"]
+
+
+# --- revisions
+
+def branch(app: str) -> str:
+    return computed("git", app, "deploy-branch", "master")
+
+
+def ref_path(app: str):
+    return app_dir(app) / "refs" / "heads" / branch(app)
+
+
+def sha(app: str) -> str:
+    return read(ref_path(app)).strip() or "HEAD"
+
+
+def content(app: str, revision: str) -> str:
+    return read(app_dir(app) / "objects" / revision)
+
+
+def commit(app: str, dockerfile: str) -> str:
+    revision = hashlib.sha1(f"{sha(app)} {time.time_ns()} {dockerfile}".encode()).hexdigest()
+    write(app_dir(app) / "objects" / revision, dockerfile)
+    return revision
+
+
+# --- build
+
+def image_file(image: str, name: str) -> str:
+    """A file from the image's WORKDIR, empty when it is not there."""
+    found = docker("image", "inspect", "--format={{.Config.WorkingDir}}", image, check=False)
+    if found.returncode:
+        return ""
+    directory = found.stdout.strip() or "/"
+    cid = docker("container", "create", image, "true").stdout.strip()
+    try:
+        result = docker("container", "cp", f"{cid}:{directory.rstrip('/')}/{name}", "-", check=False, text=False)
+        if result.returncode:
+            return ""
+        import tarfile
+
+        with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
+            member = archive.next()
+            return archive.extractfile(member).read().decode() if member and member.isfile() else ""
+    finally:
+        docker("container", "rm", "--force", cid, check=False)
+
+
+def detect_ports(app: str, image: str) -> None:
+    exposed = json.loads(docker("image", "inspect", "--format={{json .Config.ExposedPorts}}", image).stdout or "null") or {}
+    numbers = sorted(int(port.partition("/")[0]) for port in exposed if not port.endswith("/udp"))
+    set_prop_list("ports", app, "map-detected", [f"http:{number}:{number}" for number in numbers])
+
+
+def build(app: str, revision: str) -> None:
+    """Build and tag `latest`. It is tagged before anybody knows whether it works: that is the poisoned `latest`."""
+    source = prop("git", app, "source-image")
+    ps.PENDING[app, "app.json"] = image_file(source, computed("app-json", app, "appjson-path", "app.json"))
+    ps.PENDING[app, "Procfile"] = image_file(source, computed("ps", app, "procfile-path", "Procfile"))
+    info1("Cleaning up...")
+    info1(f"Building {app} from Dockerfile")
+    labels = f"LABEL com.dokku.app-name={app} com.dokku.builder-type=dockerfile com.dokku.image-stage=build dokku= org.label-schema.vendor=dokku\n"
+    sys.stdout.flush()
+    result = subprocess.run(["docker", "build", "--tag", scheduler.image(app), "-"], input=(content(app, revision) + labels).encode(),
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    out(result.stdout.decode(errors="replace").rstrip("\n"))
+    if result.returncode:
+        raise Fail("App build failed")
+    detect_ports(app, scheduler.image(app))
+    ps.follow_release(app)
+
+
+def receive(app: str, revision: str) -> None:
+    from . import config
+    from .apps import DeployLock
+
+    key = prop("git", app, "rev-env-var", "GIT_REV")
+    first = not scheduler.is_deployed(app)
+    with DeployLock(app), merged():
+        if revision != sha(app):
+            config.save(app, {**config.load(app), key: revision})
+        try:
+            build(app, revision)
+            ps.release_locked(app, first)
+            ps.keep_release_files(app)
+        finally:
+            ps.PENDING.clear()
+
+
+def deploy(app: str, dockerfile: str, source: str, metadata: str) -> None:
+    previous = sha(app)
+    info1("Updating git repository with specified build context")
+    if previous == "HEAD":
+        verbose(f"Detected branch, setting deploy-branch to {branch(app)}")
+        set_prop("git", app, "deploy-branch", branch(app))
+    elif content(app, previous) == dockerfile:
+        warn("No changes detected, skipping git commit")
+        warn("Call 'ps:rebuild' on app to rebuild the app from existing source")
+        raise Fail()
+    revision = commit(app, dockerfile)
+    if previous != "HEAD":
+        out("From /tmp/trigger-git-git-from-directory")
+        out(f"   {previous[:7]}..{revision[:7]}  {branch(app)}     -> {branch(app)}")
+    try:
+        receive(app, revision)
+    except BaseException:
+        if previous != "HEAD":
+            write(ref_path(app), f"{previous}\n")
+        raise
+    write(ref_path(app), f"{revision}\n")
+    set_prop("apps", app, "deploy-source", source)
+    set_prop("apps", app, "deploy-source-metadata", metadata)
+
+
+def build_current(app: str) -> None:
+    """ps:rebuild: the branch's image, but app.json and Procfile of the image named last, also when that one's deploy failed."""
+    if sha(app) == "HEAD":
+        out(f"\x1b[1G\x1b[K-----> WARNING: Cannot build from '{branch(app)}' as there are no commits stored at that branch.")
+        raise Fail()
+    receive(app, sha(app))
+
+
+# --- commands
+
+def from_image(app: str, image: str, force: bool = False, build_dir: str = "") -> None:
+    if build_dir:
+        raise Fail("The stand-in does not implement --build-dir")
+    with merged():
+        try:
+            info1("Generating build context")
+            present = docker("image", "ls", "-q", image, check=False).stdout.strip()
+            if present and not force:
+                info1("Image exists on host, skipping pull")
+            else:
+                info1("Force pulling image" if present else "Pulling image")
+                pulled = docker("image", "pull", image, check=False)
+                out((pulled.stdout + pulled.stderr).rstrip("\n"))
+                if pulled.returncode:
+                    raise Fail(f"Failed to pull image: {image}")
+            set_prop("git", app, "source-image", image)
+            dockerfile = f'FROM {image}\nLABEL com.dokku.docker-image-labeler/alternate-tags=[\\"{image}\\"]\n'
+            deploy(app, dockerfile, "docker-image", image)
+        except Fail as failure:
+            ps.print_failure(failure)
+            raise Fail(rc=1) from failure
+
+
+def cmd_from_image(args: list[str]) -> None:
+    force, build_dir, rest, queue = False, "", [], list(args)
+    while queue:
+        arg = queue.pop(0)
+        if arg == "--force":
+            force = True
+        elif arg == "--build-dir":
+            build_dir = queue.pop(0) if queue else ""
+        else:
+            rest.append(arg)
+    app = verify_app(rest[0] if rest else None)
+    if not rest[1:]:
+        raise Fail("Please specify a docker image")
+    from_image(app, rest[1], force, build_dir)
+
+
+def cmd_load_image(args: list[str]) -> None:
+    app = verify_app(args[0] if args else None)
+    if not args[1:]:
+        raise Fail("Please specify a docker image")
+    from .core import stdin_bytes
+
+    docker("image", "load", stdin=stdin_bytes())
+    from_image(app, args[1])
+
+
+def needs(what: str, message: str):
+    """Commands whose argument errors are Dokku's, and whose work the stand-in does not do."""
+    def command(args: list[str]) -> None:
+        verify_app(args[0] if args else None)
+        if not args[1:]:
+            raise Fail(message)
+        raise Fail(f"The stand-in does not implement {what}; deploy an image")
+
+    return command
+
+
+def cmd_set(args: list[str]) -> None:
+    set_property("git", args, KEYS, bash=True)
+
+
+def cmd_report(args: list[str]) -> None:
+    def collect(app: str) -> dict[str, str]:
+        values = {}
+        for key, default in {"deploy-branch": "master", "keep-git-dir": "false", "archive-max-files": "10000", "archive-max-size": "1073741824"}.items():
+            values.update(triple("git", app, key, default))
+            if key.startswith("archive"):
+                del values[f"git-{key}"]
+        if app != GLOBAL:
+            values["git-rev-env-var"] = prop("git", app, "rev-env-var", "GIT_REV")
+            values["git-sha"] = sha(app)
+            values["git-source-image"] = prop("git", app, "source-image")
+            values["git-last-updated-at"] = str(int(ref_path(app).stat().st_mtime)) if ref_path(app).exists() else ""
+        return values
+
+    report("git", "git", args, collect, both=False)
+
+
+def cmd_unlock(args: list[str]) -> None:
+    from .apps import cmd_unlock as unlock
+
+    if not State.force and "--force" not in args:
+        raise Fail("Please use --force to unlock the git repository")
+    unlock([arg for arg in args if arg != "--force"])
+
+
+def cmd_auth(args: list[str]) -> None:
+    """Keeps ~/.netrc, as `git:auth HOST [USER PASS]` does."""
+    from .core import ROOT
+
+    if not args:
+        raise Fail("Please specify a host")
+    path = ROOT / ".netrc"
+    lines = [line for line in read(path).splitlines() if not line.startswith(f"machine {args[0]} ")]
+    if len(args) > 2:
+        lines.append(f"machine {args[0]} login {args[1]} password {args[2]}")
+        info1(f"Setting netrc entry for host {args[0]}")
+    else:
+        info1(f"Removing netrc entry for host {args[0]}")
+    write(path, "".join(f"{line}\n" for line in lines), 0o600)
+
+
+COMMANDS = {
+    "git": cmd_report, "git:report": cmd_report, "git:set": cmd_set, "git:from-image": cmd_from_image, "git:load-image": cmd_load_image,
+    "git:from-archive": needs("git:from-archive", "Please specify an archive url or -- to fetch the archive from stdin"),
+    "git:sync": needs("git:sync", "Missing GIT_REMOTE parameter"), "git:unlock": cmd_unlock, "git:auth": cmd_auth,
+}
