@@ -100,12 +100,11 @@ async def probe(config: CheckConfig) -> str:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:
-        reader, writer = await asyncio.wait_for(
-            asyncio.open_connection(
+        # asyncio.timeout, as wait_for of Python 3.11 may swallow a cancellation.
+        async with asyncio.timeout(TCP_CONNECT_TIMEOUT if config.type == "TCP" else CONNECT_TIMEOUT):
+            reader, writer = await asyncio.open_connection(
                 target, config.port, ssl=context, server_hostname=(config.host if config.sni and config.host else "") if tls else None
-            ),
-            TCP_CONNECT_TIMEOUT if config.type == "TCP" else CONNECT_TIMEOUT,
-        )
+            )
     except asyncio.TimeoutError:
         raise Unhealthy("no connection in time") from None
     except (OSError, ssl.SSLError) as error:
@@ -122,7 +121,8 @@ async def probe(config: CheckConfig) -> str:
         )
         try:
             writer.write(request.encode())
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), ANSWER_TIMEOUT)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                head = await reader.readuntil(b"\r\n\r\n")
             status = int(head.split(b" ", 2)[1])
         except asyncio.TimeoutError:
             raise Unhealthy("no answer in time") from None
