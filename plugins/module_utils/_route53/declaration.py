@@ -158,10 +158,15 @@ def declare(params: Mapping[str, Any], zone: Zone, known_regions: Collection[str
         endpoint = _endpoint(raw, position, known_regions, problems)
         if endpoint is not None:
             endpoints.append(endpoint)
-    for what, values in (("region", [e["region"] for e in params.get("endpoints") or ()]), ("label", [e.label for e in endpoints])):
-        for value, count in Counter(values).items():
-            if count > 1 and not (what == "label" and value in [e["region"] for e in params["endpoints"]]):
-                problems.append(f"the {what} {value!r} has {count} endpoints; a {what} has one, with all its addresses")
+    for region, count in Counter(raw["region"] for raw in params.get("endpoints") or ()).items():
+        if count > 1:
+            problems.append(f"the region {region!r} has {count} endpoints; a region has one, with all its addresses")
+    labels: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        labels.setdefault(endpoint.label, set()).add(endpoint.region)
+    for label, regions in labels.items():
+        if len(regions) > 1:
+            problems.append(f"the label {label!r} has {len(regions)} endpoints ({', '.join(sorted(regions))}); each needs its own")
     if present and not params.get("endpoints"):
         problems.append("endpoints is empty: the last endpoint of a name is removed only with state=absent")
     regional_names = bool(params["regional_names"])

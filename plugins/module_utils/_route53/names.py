@@ -18,7 +18,7 @@ def _label(label: str) -> str:
     raw = _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), label)
     if any(ord(character) > 127 for character in raw) and label == raw:
         try:
-            return raw.encode("idna").decode("ascii").lower()
+            raw = raw.encode("idna").decode("ascii")
         except UnicodeError as error:
             raise InvalidDeclaration(f"{label!r} is not a label of an international domain name: {error}") from error
     lowered = raw.lower()
