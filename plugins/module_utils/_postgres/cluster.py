@@ -109,8 +109,12 @@ class Cluster:
                 continue
         return settings
 
+    @property
+    def installed(self) -> bool:
+        return self.owner is not None and os.path.exists(self.program("postgres")) and os.path.exists(self.config_file)
+
     def require_installed(self) -> None:
-        if self.owner is None or not os.path.exists(os.path.join(self.bin, "postgres")):
+        if self.owner is None or not os.path.exists(self.program("postgres")):
             raise PostgresError(f"PostgreSQL {self.version} is not installed on this host; install postgresql-{self.version}")
         if not os.path.exists(self.config_file):
             raise PostgresError(f"the cluster {self.name} has no configuration: {self.config_file} does not exist")
@@ -441,7 +445,19 @@ class Cluster:
             raise PostgresError(f"the cluster {self.name} does not start: {done.stdout.strip()} {last}")
 
     def await_ready(self) -> None:
-        self.wait(f"That the cluster {self.name} accepts connections", lambda: self.status() is not None)
+        def ready() -> bool:
+            if self.status() is not None:
+                return True
+            if self.postmaster() is None and self._failed():
+                raise PostgresError(f"the cluster {self.name} does not start. " + "; ".join(self.log_errors()))
+            return False
+
+        self.wait(f"That the cluster {self.name} accepts connections", ready)
+
+    def _failed(self) -> bool:
+        if not self._systemd():
+            return False
+        return subprocess.run(["systemctl", "is-failed", "--quiet", self.unit], check=False, stdin=subprocess.DEVNULL).returncode == 0
 
     def stop(self) -> None:
         """Fast, so that every connected follower gets all of it; then by force, also when the processes are frozen."""

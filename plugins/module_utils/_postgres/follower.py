@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import typing as t
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,11 @@ class Follower:
 
     def run(self) -> tuple[p.Current, p.Current, str]:
         """The cluster before, after, and the gravest thing done. In check mode `after` is what is foreseen."""
+        if self.check and self.request.state == "following" and not self.cluster.installed:
+            # An earlier task would have installed it by now.
+            nothing = p.Current()
+            self.steps.append("Take a base backup of the primary, once PostgreSQL is installed and configured")
+            return nothing, replace(nothing, data=p.CLUSTER, running=True, in_recovery=True), "cloned"
         self.cluster.require_installed()
         if not self.check:
             self.cluster.lock()
@@ -155,8 +161,6 @@ class Follower:
         temporary: t.Optional[str] = None
         if self.check and primary.password is not None:
             # Check mode asks the primary too, with a passfile that does not stay.
-            import tempfile
-
             descriptor, temporary = tempfile.mkstemp(prefix="paas-", suffix=".passfile")
             os.close(descriptor)
             self.cluster.write(temporary, passfile_line(primary.host, primary.port, primary.user, primary.password))
@@ -297,7 +301,7 @@ def report(cluster: Cluster, current: p.Current) -> dict[str, t.Any]:
         "accepting": current.accepting,
         "system_identifier": current.system_identifier,
         "timeline": current.timeline,
-        "lsn": str(format_lsn(current.position.lsn)) if current.position else None,
+        "lsn": lsn(current.position.lsn) if current.position else None,
         "receive_lsn": lsn(current.receive_lsn),
         "replay_lsn": lsn(current.replay_lsn),
         "shutdown_checkpoint_lsn": lsn(current.shutdown_checkpoint_lsn),
