@@ -4,11 +4,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab: an estate's machines on this one.
 
+    lab.py lab                             the whole estate: machines, app image, secrets, prepare.yml, site.yml
     lab.py up [SET|REGION|MACHINE ...]     make and start them (default: the set "estate"), with all that they need
     lab.py down [SET|REGION|MACHINE ...]   remove them; without a name everything, --purge: images and package cache too;
                                            `down services`: everything, if no machine is left that needs it
     lab.py status [--json]                 what runs
     lab.py images                          build the images only
+    lab.py table                           what runs where, and how to look at it
     lab.py ping                            measure the round-trip times between regions
     lab.py exec MACHINE -- COMMAND ...     run a command in a machine
     lab.py cut REGION / heal [REGION]      take a region's network away / give it back
@@ -28,7 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from paaslab import docker, machines, model  # noqa: E402
+from paaslab import docker, estate, machines, model  # noqa: E402
 
 STARTED = time.monotonic()
 
@@ -50,6 +52,7 @@ def up(lab: model.Lab, names: list[str], measure: bool) -> None:
     if chosen:
         say(f"machines: {', '.join(m.name for m in chosen)}")
         machines.ensure_machines(lab, chosen, say)
+        machines.ensure_trust(lab, chosen)
     if machines.cut_regions():
         say(f"still cut off: {', '.join(machines.cut_regions())} (lab.py heal)")
         machines.set_cut(lab, machines.cut_regions())
@@ -96,6 +99,8 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("cut").add_argument("names", nargs="+")
     commands.add_parser("status").add_argument("--json", action="store_true")
     commands.add_parser("images")
+    commands.add_parser("lab")
+    commands.add_parser("table")
     commands.add_parser("ping")
     run = commands.add_parser("exec")
     run.add_argument("machine")
@@ -123,7 +128,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def dispatch(lab: model.Lab, arguments: argparse.Namespace) -> None:
     command = arguments.command
-    if command == "up":
+    if command == "lab":
+        estate.run(lab, lambda: up(lab, ["estate"], True), say)
+    elif command == "table":
+        print(estate.table(lab))
+    elif command == "up":
         up(lab, arguments.names, not arguments.no_ping)
     elif command == "down":
         docker.server_version()
@@ -153,6 +162,7 @@ def dispatch(lab: model.Lab, arguments: argparse.Namespace) -> None:
         )
     elif command == "start":
         machines.ensure_machines(lab, lab.select(arguments.names), say)
+        machines.ensure_trust(lab, lab.select(arguments.names))
 
 
 class locked:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -80,6 +82,7 @@ def host_sources() -> Sources:
     )
 
 
+@functools.cache
 def host_apt_settings() -> str:
     """apt's settings about this machine's network, which hold inside its containers as well."""
     kept = []
@@ -93,10 +96,24 @@ def host_apt_settings() -> str:
     return "".join(f"{line}\n" for line in kept)
 
 
+@functools.cache
+def pip_settings() -> str:
+    """pip's index where this machine's owner has set one, and the system's certificates instead of pip's own."""
+    lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt"]
+    index = os.environ.get("PIP_INDEX_URL", "")
+    if not index:
+        command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+        index = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if index.startswith("http"):
+        lines.append(f"index-url = {index}")
+    return "\n".join(lines) + "\n"
+
+
 def handed_on(suite: str) -> dict[str, bytes]:
     files = {
         "handed-on/sources.list": "".join(f"{line}\n" for line in host_sources().lines(suite)).encode(),
         "handed-on/apt.conf": host_apt_settings().encode(),
+        "handed-on/pip.conf": pip_settings().encode(),
         "handed-on/certificates/README": b"Certificates of the machine that built this image.\n",
     }
     own = Path("/usr/local/share/ca-certificates")

@@ -330,15 +330,18 @@ def ensure_services(lab: Lab, say: Say) -> None:
     }
     for path in sorted(dns.rglob("*.py")):
         files[f"opt/paas-lab/lab/dns/{path.relative_to(dns)}"] = (path.read_bytes(), 0o644)
-    digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-    mark = docker.run(["exec", container(machine), "cat", "/opt/paas-lab/lab/digest"], check=False).stdout.strip()
-    if mark != digest:
+    # moto forgets everything when it is started again, so only for a change of its own program.
+    aws = {name: content for name, content in files.items() if name.endswith("moto_route53.py")}
+    digests = [hashlib.sha256(repr(sorted(part.items())).encode()).hexdigest() for part in (aws, files)]
+    present = docker.run(["exec", container(machine), "cat", "/opt/paas-lab/lab/digest"], check=False).stdout.split()
+    if present != digests:
         docker.run(["exec", container(machine), "rm", "-rf", "/opt/paas-lab/lab"])
         docker.run(["cp", "-", f"{container(machine)}:/"], input=archive(files))
-        docker.run(["exec", container(machine), "systemctl", "enable", "-q", "paas-lab-dns.service"])
-        docker.run(["exec", container(machine), "systemctl", "restart", "paas-lab-dns.service"])
+        units = ["paas-lab-dns", *(["paas-lab-moto"] if present[:1] != digests[:1] else [])]
+        docker.run(["exec", container(machine), "systemctl", "enable", "-q", "paas-lab-moto", "paas-lab-dns"])
+        docker.run(["exec", container(machine), "systemctl", "restart", *units])
         docker.run(["cp", "-", f"{container(machine)}:/"],
-                   input=archive({"opt/paas-lab/lab/digest": (digest.encode(), 0o644)}))  # fmt: skip
+                   input=archive({"opt/paas-lab/lab/digest": ("\n".join(digests).encode(), 0o644)}))  # fmt: skip
     units = ["apt-cacher-ng", "paas-lab-moto", "paas-lab-dns", "paas-lab-pebble"]
     docker.run(["exec", container(machine), "systemctl", "start", *units], check=False)
     ports = {"moto": 5000, "Pebble": 14000, "DNS": 53, "package cache": CACHE_PORT}
@@ -359,6 +362,19 @@ def ensure_services(lab: Lab, say: Say) -> None:
     )
     root = docker.run(["exec", container(machine), "curl", "-sSk", "--retry", "5", "https://127.0.0.1:15000/roots/0"]).stdout
     _write(folder / "root.pem", root)
+
+
+def ensure_trust(lab: Lab, machines: list[Machine]) -> None:
+    """The clients trust the lab's CA as computers trust a public one. Pebble makes a new root each time it starts."""
+    root = (state_folder() / "pebble" / "root.pem").read_bytes()
+    path = "/usr/local/share/ca-certificates/paas-lab-pebble.crt"
+
+    def one(machine: Machine) -> None:
+        if docker.run(["exec", container(machine), "cat", path], check=False).stdout.encode() != root:
+            docker.run(["cp", "-", f"{container(machine)}:/"], input=archive({path[1:]: (root, 0o644)}))
+            docker.run(["exec", container(machine), "update-ca-certificates", "--fresh"])
+
+    parallel(one, [m for m in machines if m.is_client])
 
 
 def _answers(address: str, port: int) -> bool:
