@@ -176,8 +176,12 @@ class Runner:
                     self.store.repair()
                 return result
             self._issue(current, decision, *(ready or self._preflight()))
-            new = read_current(self.store)
-            return self._result(new, decision, changed=True, after=plan(new, replace(self.desired, force=False), self.now()))
+            calm = replace(self.desired, force=False)
+            new, now = read_current(self.store), self.now()
+            if wants_ari(new, calm, now):
+                with self.clock.phase("renewal_information"):
+                    new = self._ask_ari(new, now)
+            return self._result(new, decision, changed=True, after=plan(new, calm, now))
 
     def _drift(self, decision):
         return not decision.issue and bool(self.store.drift())
@@ -405,7 +409,8 @@ class Runner:
         reasons = list(decision.reasons)
         if changed and not reasons:
             reasons = ["permissions: owner, group or mode of %s" % ", ".join(self.store.drift())]
-        self._before = self._before or _shown(current)
+        if self._before is None:
+            self._before = _shown(current)
         result = {
             "changed": changed,
             "reasons": reasons,

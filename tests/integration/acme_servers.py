@@ -1,0 +1,302 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real servers for the tests of letsencrypt_dns01, in containers on a network of their own.
+
+Pebble as the CA, with its habit of refusing good nonces; knot as the RFC 2136 server; for Route 53 moto on this machine
+and the lab's DNS server over it. Needs Docker and the image debian:trixie-slim (or paas-lab/machine:trixie).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import ipaddress
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NETWORK, SUBNET, GATEWAY = "paas-test-acme", "198.18.202.0/24", "198.18.202.1"
+ADDRESS = "198.18.202.10"
+IMAGE = "paas-test/acme:trixie"
+CONTAINER = "paas-test-acme"
+TSIG_NAME, TSIG_SECRET = "acme", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw=="
+MOTO_PORT, ROUTE53_DNS_PORT = 15053, 15054
+ZONES = ("one.test", "two.test")
+
+DOCKERFILE = """
+FROM {base}
+RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \\
+ && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends pebble knot \\
+ && apt-get clean
+"""
+KNOT = """
+server:
+    listen: [ 0.0.0.0@53 ]
+    rundir: /tmp/knot
+database:
+    storage: /tmp/knot
+key:
+  - id: {name}
+    algorithm: hmac-sha256
+    secret: {secret}
+acl:
+  - id: acme
+    key: {name}
+    action: [update, query]
+template:
+  - id: default
+    storage: /tmp/knot
+    file: "%s.zone"
+    acl: acme
+    zonefile-sync: -1
+    journal-content: changes
+log:
+  - target: stderr
+    any: info
+zone:
+"""
+ZONE = """$ORIGIN {zone}.
+$TTL 60
+@ SOA ns1 hostmaster 1 3600 900 86400 1
+@ NS ns1
+ns1 A {address}
+_acme-challenge.alias CNAME target.delegated
+_acme-challenge.away CNAME elsewhere.two.test.
+_acme-challenge.loop CNAME _acme-challenge.loop
+xn--bcher-kva A 192.0.2.1
+"""
+
+
+def docker(*arguments, check=True, **kwargs):
+    """One docker command. -> its standard output."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False, **kwargs)
+    if check and done.returncode != 0:
+        raise RuntimeError("docker %s: %s" % (" ".join(arguments), done.stderr.strip()))
+    return done.stdout.strip()
+
+
+def wait_for(what, probe, seconds=30):
+    """Until probe() is true; exceptions are a no."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(Exception):
+            if probe():
+                return
+        if time.monotonic() > deadline:
+            raise TimeoutError("%s was not there after %d s" % (what, seconds))
+        time.sleep(0.1)
+
+
+def _connects(address, port):
+    with socket.create_connection((address, port), timeout=1):
+        return True
+
+
+def build_image():
+    """With pebble and knot, from whichever base image is on this machine."""
+    if docker("images", "-q", IMAGE):
+        return
+    base = "debian:trixie-slim" if docker("images", "-q", "debian:trixie-slim") else ""
+    if not base and docker("images", "-q", "paas-lab/machine:trixie"):
+        base = "paas-lab/machine:trixie"
+    docker("build", "-t", IMAGE, "-", input=DOCKERFILE.format(base=base or "debian:trixie-slim"))
+
+
+class Servers:
+    """Started once per test session; `close` removes everything."""
+
+    def __init__(self):
+        self.folder = Path(tempfile.mkdtemp(prefix="paas-test-acme-"))
+        self.folder.chmod(0o755)
+        self.processes = []
+        self.moto_url = "http://127.0.0.1:%d" % MOTO_PORT
+
+    def start(self):
+        """Containers and processes."""
+        build_image()
+        self._remove()
+        docker("network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, NETWORK)
+        self._files()
+        docker(
+            "run", "-d", "--name", CONTAINER, "--network", NETWORK, "--ip", ADDRESS, "-v", "%s:/test:ro" % self.folder, IMAGE,
+            "sh", "-c", "mkdir -p /tmp/knot && cp /test/*.zone /tmp/knot/ && exec knotd -c /test/knot.conf",
+        )  # fmt: skip
+        self.pebble("default", 14000)
+        wait_for("knot", lambda: _connects(ADDRESS, 53))
+        return self
+
+    def _files(self):
+        for zone in ZONES:
+            (self.folder / ("%s.zone" % zone)).write_text(ZONE.format(zone=zone, address=ADDRESS))
+        knot = KNOT.format(name=TSIG_NAME, secret=TSIG_SECRET)
+        (self.folder / "knot.conf").write_text(knot + "".join("  - domain: %s\n" % zone for zone in ZONES))
+        _certificates(self.folder)
+        self.ca_file = str(self.folder / "ca.pem")
+
+    def pebble(self, name, port, dns=ADDRESS + ":53", config=None, **environment):
+        """One more CA in the container. -> the URL of its directory."""
+        settings = {
+            "listenAddress": "0.0.0.0:%d" % port,
+            "managementListenAddress": "0.0.0.0:%d" % (port + 1),
+            "certificate": "/test/server.pem",
+            "privateKey": "/test/server.key",
+            "httpPort": 80,
+            "tlsPort": 443,
+            "ocspResponderURL": "",
+            "externalAccountBindingRequired": False,
+            **(config or {}),
+        }
+        (self.folder / ("%s.json" % name)).write_text(json.dumps({"pebble": settings}))
+        values = {"PEBBLE_VA_NOSLEEP": "1", "PEBBLE_AUTHZREUSE": "0", **environment}
+        docker(
+            "exec", "-d", *[part for item in values.items() for part in ("-e", "%s=%s" % item)], CONTAINER,
+            "sh", "-c", "exec pebble -strict -config /test/%s.json -dnsserver %s >/tmp/pebble-%s.log 2>&1" % (name, dns, name),
+        )  # fmt: skip
+        wait_for("pebble", lambda: _connects(ADDRESS, port))
+        return "https://%s:%d/dir" % (ADDRESS, port)
+
+    def pebble_log(self, name="default"):
+        """What the CA said."""
+        return docker("exec", CONTAINER, "cat", "/tmp/pebble-%s.log" % name)
+
+    def root(self, port=14000):
+        """Pebble's own root certificate, from its management port."""
+        import ssl
+
+        context = ssl.create_default_context(cafile=self.ca_file)
+        with urllib.request.urlopen("https://%s:%d/roots/0" % (ADDRESS, port + 1), context=context) as answer:
+            return answer.read()
+
+    def route53(self):
+        """moto and the lab's DNS server over it, both on this machine. -> a boto3 client."""
+        import boto3
+
+        self._process([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(MOTO_PORT)], "moto")
+        wait_for("moto", lambda: _connects("127.0.0.1", MOTO_PORT), 60)
+        client = boto3.client("route53", endpoint_url=self.moto_url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+        self._process(
+            [sys.executable, str(REPOSITORY / "tests/lab/dns/server.py"), "--api", self.moto_url, "--config", str(REPOSITORY / "tests/lab/lab.yml"),
+             "--listen", GATEWAY, "--port", str(ROUTE53_DNS_PORT), "--poll", "0.3", "--control", "127.0.0.1:%d" % (ROUTE53_DNS_PORT + 1)],
+            "dns",
+        )  # fmt: skip
+        wait_for("the DNS server", lambda: _connects(GATEWAY, ROUTE53_DNS_PORT), 30)
+        return client
+
+    def _process(self, command, name):
+        environment = dict(os.environ, AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x", AWS_DEFAULT_REGION="us-east-1")
+        with open(self.folder / ("%s.log" % name), "wb") as log:
+            self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+
+    def close(self):
+        """Everything that start() made."""
+        for process in self.processes:
+            process.terminate()
+            process.wait(10)
+        self._remove()
+
+    @staticmethod
+    def _remove():
+        docker("rm", "-f", CONTAINER, check=False)
+        docker("network", "rm", NETWORK, check=False)
+
+
+def txt(name, server=ADDRESS, port=53):
+    """The TXT values at a name, asked directly."""
+    import dns.message
+    import dns.query
+
+    answer = dns.query.udp(dns.message.make_query(name, "TXT"), server, port=port, timeout=3)
+    return sorted(b"".join(rdata.strings).decode() for rrset in answer.answer if rrset.rdtype == 16 for rdata in rrset)
+
+
+def update(zone, name, value, add=True):
+    """What another client does to a TXT set."""
+    import dns.query
+    import dns.tsigkeyring
+    import dns.update
+
+    message = dns.update.Update(zone, keyring=dns.tsigkeyring.from_text({TSIG_NAME: TSIG_SECRET}), keyalgorithm="hmac-sha256")
+    if add:
+        message.add(name + ".", 60, "TXT", value)
+    else:
+        message.delete(name + ".", "TXT", value)
+    assert dns.query.tcp(message, ADDRESS, timeout=5).rcode() == 0
+
+
+# The module in a process of its own, as Ansible runs it.
+DRIVER = """
+import json, os, sys
+sys.path.insert(0, {tests!r})
+import conftest
+conftest.pytest_configure()
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.multiregion.paas.plugins.modules import letsencrypt_dns01
+with patch_module_args(json.loads(sys.stdin.read())):
+    letsencrypt_dns01.main()
+"""
+
+
+def spawn(parameters, check=False, diff=True):
+    """The running module."""
+    arguments = dict(parameters, _ansible_check_mode=check, _ansible_diff=diff)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER.format(tests=str(REPOSITORY / "tests"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True,
+    )  # fmt: skip
+    process.stdin.write(json.dumps(arguments))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def finish(process, timeout=120):
+    """-> the module's result."""
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=30)
+    lines = [line for line in output.splitlines() if line.startswith("{")]
+    assert lines, "the module gave no result: %s %s" % (output, errors)
+    return json.loads(lines[-1])
+
+
+def run(parameters, check=False, diff=True, timeout=120):
+    """The module, start to end."""
+    return finish(spawn(parameters, check=check, diff=diff), timeout)
+
+
+def _certificates(folder):
+    """A CA of ours for Pebble's own HTTPS."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def build(name, key, issuer, issuer_key, extension):
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer or subject).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(hours=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=30)).add_extension(extension, critical=False)
+        return builder.sign(issuer_key, hashes.SHA256())
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = build("test CA", ca_key, None, ca_key, x509.BasicConstraints(ca=True, path_length=None))
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(ADDRESS))])
+    certificate = build("pebble", key, authority.subject, ca_key, names)
+    (folder / "ca.pem").write_bytes(authority.public_bytes(serialization.Encoding.PEM))
+    (folder / "server.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.key").write_bytes(private)
+    (folder / "server.key").chmod(0o644)
