@@ -117,6 +117,11 @@ options:
         description:
           - Path of the PEM key, where the module runs.
         type: path
+      optional:
+        description:
+          - Leave the certificate alone as long as neither O(certificate.cert) nor O(certificate.key) is there.
+        type: bool
+        default: false
       cert_content:
         description:
           - The PEM certificate and its chain.
@@ -385,6 +390,7 @@ ARGUMENTS = dict(
         options=dict(
             cert=dict(type="path"),
             key=dict(type="path", no_log=False),
+            optional=dict(type="bool", default=False),
             cert_content=dict(type="str"),
             key_content=dict(type="str", no_log=True),
         ),

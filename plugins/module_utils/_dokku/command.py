@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import CommandFailed, DokkuUnavailable
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import CommandFailed, DokkuMissing, DokkuUnavailable
 
 APP_MISSING = 20
 # Enough for Dokku's shell plugins to overlap; more only makes them wait for each other.
@@ -110,7 +110,7 @@ class Runner:
             )
         except FileNotFoundError as exc:
             if command.program == "dokku" and not far:
-                raise DokkuUnavailable("There is no `dokku` here. Install it first, for example with the role multiregion.paas.dokku_host.") from exc
+                raise DokkuMissing("There is no `dokku` here. Install it first, for example with the role multiregion.paas.dokku_host.") from exc
             raise DokkuUnavailable(f"There is no `{words[0]}` here, and the module needs it.") from exc
         except subprocess.TimeoutExpired as exc:
             raise CommandFailed(f"`{command.describe()}` did not end within {command.timeout} s.", rc=124) from exc

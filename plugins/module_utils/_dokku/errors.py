@@ -14,6 +14,10 @@ class DokkuUnavailable(DokkuError):
     """There is no Dokku here, or one that is too old."""
 
 
+class DokkuMissing(DokkuUnavailable):
+    """There is none at all. In check mode that is a host on which it would be by now."""
+
+
 class CommandFailed(DokkuError):
     """A Dokku command ended with another exit status than 0."""
 

@@ -11,8 +11,8 @@ from typing import Any, Callable, Dict, Mapping, Optional
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku import task as tasks
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.apply import apply, apply_absent, check_pair
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner, SshTarget
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import Desired
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, DokkuMissing
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import OLDEST, Current, Desired
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, plan, plan_absent
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.read import read, read_config
 
@@ -74,7 +74,13 @@ class Task:
         if self.params.get("state") == "absent":
             return self._absent(check_mode)
         desired = tasks.declare(self.params, self.files, self._copied())
-        current = read(self.runner, desired)
+        try:
+            current = read(self.runner, desired)
+        except DokkuMissing:
+            if not check_mode:
+                raise
+            # A fresh host, on which nothing was installed since this is check mode.
+            current = Current(version=OLDEST, exists=False)
         self.runner.learn(current.config.values())
         planned = plan(current, desired)
         if desired.certificate is not None and desired.certificate != current.certificate:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration
@@ -108,6 +109,8 @@ def _resources(values: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
 
 def _certificate(values: Optional[Mapping[str, Any]], read_file: Callable[[str], str]) -> Tuple[Optional[Certificate], bool]:
     if values is None:
+        return None, False
+    if values.get("optional") and values.get("cert") and values.get("key") and not (Path(values["cert"]).exists() or Path(values["key"]).exists()):
         return None, False
     certificate = values.get("cert_content") or (read_file(values["cert"]) if values.get("cert") else None)
     key = values.get("key_content") or (read_file(values["key"]) if values.get("key") else None)
