@@ -23,6 +23,7 @@ if [[ -n $archive ]]; then
   if [[ ! -s $archive || $(cat "$archive.id" 2>/dev/null) != "$identifier $tag" ]]; then
     mkdir -p "$(dirname "$archive")"
     docker save --output "$archive.part" "$tag"
+    chmod 644 "$archive.part"
     mv "$archive.part" "$archive"
     echo "$identifier $tag" > "$archive.id"
   fi

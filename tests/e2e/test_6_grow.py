@@ -1,0 +1,190 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The estate grows by a line and by a file, through runs that are killed on the way, and shrinks again; no request fails."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import estate
+
+SEED = 20261121
+NEW_WEB = "eu-west-1-dokku-2"
+NEW_DATABASE = "eu-west-1-pg-2"
+NEW_REGION = "eu-central-1"
+# Tasks that a newcomer may change on the others, because they write its name: URLs, pg_hba, slots, certificates, DNS.
+NAMES_THE_NEWCOMER = re.compile(
+    r"pg_hba|access|allow|slot|url|config|app|certificate|hand|domain|record|user|region|reload|valkey|firewall|registry|peer|group", re.IGNORECASE
+)
+
+
+class Grown:
+    """A copy of the lab's inventory that lies beside it, so that relative paths still hold, and that grows."""
+
+    def __init__(self) -> None:
+        self.path = estate.INVENTORY.parent / ".lab-grown"
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(estate.INVENTORY, self.path)
+
+    def add_host(self, region: str, group: str, name: str, **values: object) -> None:
+        file = self.path / f"{region}.yml"
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        hosts = data["all"]["children"][group]["children"][f"{group}_{region.replace('-', '_')}"]["hosts"]
+        hosts[name] = values
+        file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+    def add_region(self, file: Path) -> None:
+        shutil.copy(file, self.path / file.name)
+
+    def shrink(self) -> None:
+        """As it was, all at once."""
+        for file in self.path.glob("*.yml"):
+            original = estate.INVENTORY / file.name
+            if original.exists():
+                shutil.copy(original, file)
+            else:
+                file.unlink()
+
+    @property
+    def inventory(self) -> estate.Inventory:
+        return estate.Inventory(self.path)
+
+
+@pytest.fixture(scope="module")
+def grown():
+    made = Grown()
+    estate.lab("up", "--no-ping", NEW_WEB, NEW_DATABASE, NEW_REGION, timeout=600)
+    made.add_host(
+        "eu-west-1", "paas_dokku", NEW_WEB,
+        ansible_host="198.18.2.12", paas_private_address="198.18.2.12", paas_public_addresses=["198.18.2.12"],
+    )
+    made.add_host("eu-west-1", "paas_postgres", NEW_DATABASE, ansible_host="198.18.2.22", paas_private_address="198.18.2.22")
+    yield made
+    shutil.rmtree(made.path, ignore_errors=True)
+    estate.lab("down", NEW_WEB, NEW_DATABASE, NEW_REGION)
+
+
+@contextlib.contextmanager
+def users(clients):
+    """Readers and writers in every region, of whom nobody may notice anything."""
+    with contextlib.ExitStack() as stack:
+        counters = []
+        for client in clients.values():
+            counters.append(stack.enter_context(client.count("--interval", "0.5")))
+            counters.append(stack.enter_context(client.count("--interval", "1", "--write")))
+        yield counters
+
+
+def untouched(inventory):
+    """What must not have been restarted: the database servers and nginx."""
+    marks = {}
+    for host in inventory.databases():
+        marks[host.name] = estate.sql(host.name, "SELECT pg_postmaster_start_time()", "postgres")
+    for host in inventory.group("paas_dokku"):
+        marks[host.name] = estate.on(host.name, "systemctl", "show", "--property=MainPID", "nginx.service")
+    return marks
+
+
+def only_names_the_newcomer(site, newcomers):
+    others = [(host, task) for host, task in site.changes if host not in newcomers]
+    for host, task in others:
+        estate.say(f"changed for the newcomer: {host}: {task}")
+    wrong = [(host, task) for host, task in others if not NAMES_THE_NEWCOMER.search(task)]
+    assert not wrong, wrong
+
+
+def streaming(inventory):
+    primary = estate.primary(inventory)
+    addresses = estate.sql(primary.name, "SELECT string_agg(host(client_addr), ',') FROM pg_stat_replication WHERE state = 'streaming'")
+    return set(addresses.split(","))
+
+
+def test_9_a_killed_run_is_healed_by_the_next(clients, inventory, grown):
+    """A second Dokku host and a second Postgres host arrive; their run dies three times, each time somewhere else."""
+    marks = untouched(inventory)
+    primary = estate.primary(inventory)
+    estate.prepare(grown.path)
+    dry = estate.begin_site("grow-count", "--list-tasks", inventory=grown.path).finish()
+    whole = len(re.findall(r"^\s{6}\S", dry.output, re.MULTILINE))
+    moments = sorted(random.Random(SEED).sample(range(whole // 10, whole), 3))
+    with users(clients) as counters:
+        before = estate.sql(primary.name, "SELECT count(*) FROM todo")
+        for number, moment in enumerate(moments, 1):
+            killed = estate.begin_site(f"killed-{number}", inventory=grown.path)
+            killed.kill_after(moment)
+            estate.say(f"killed after {killed.tasks} tasks and {killed.seconds:.0f} s")
+        site = estate.site("healed", inventory=grown.path)
+        addresses = grown.inventory.addresses("eu-west-1")
+        client = clients["eu-west-1"]
+        estate.wait(lambda: client.addresses() == addresses and len(addresses) == 2, 60, "DNS names both hosts")
+        asked = time.time()
+        estate.wait(
+            lambda: {r.host for c in counters for r in c.since(asked)} >= {"eu-west-1-dokku-1", NEW_WEB}, 60, "both hosts serve"
+        )
+    for counter in counters:
+        counter.none_failed("growing by two hosts through three killed runs")
+    only_names_the_newcomer(site, {NEW_WEB, NEW_DATABASE})
+    assert estate.primary(inventory).name == primary.name
+    assert int(estate.sql(primary.name, "SELECT count(*) FROM todo")) >= int(before)
+    estate.wait(lambda: "198.18.2.22" in streaming(grown.inventory), 60, "the second Postgres host follows")
+    now = untouched(inventory)
+    assert {name: now[name] for name in marks} == marks, "a server was restarted"
+    again = estate.site("healed-again", inventory=grown.path)
+    assert again.changed == {}, again.changes
+
+
+def test_a_fourth_region_is_ready_before_users_are_sent_there(clients, inventory, grown):
+    marks = untouched(inventory)
+    newcomers = {f"{NEW_REGION}-dokku-1", f"{NEW_REGION}-pg-1"}
+    grown.add_region(estate.REPOSITORY / "tests" / "lab" / "extra" / f"{NEW_REGION}.yml")
+    newcomer = estate.Client(NEW_REGION)
+    with users({**clients, NEW_REGION: newcomer}) as counters:
+        estate.prepare(grown.path)
+        site = estate.site("region", inventory=grown.path)
+        expected = grown.inventory.addresses(NEW_REGION)
+        assert expected
+        estate.wait(lambda: newcomer.addresses() == expected, 60, "its users are sent there")
+        asked = time.time()
+        estate.wait(lambda: {r.region for c in counters[-2:] for r in c.since(asked)} == {NEW_REGION}, 60, "it serves")
+    for counter in counters:
+        counter.none_failed("growing by a region")
+    only_names_the_newcomer(site, newcomers)
+    assert "198.18.4.21" in streaming(grown.inventory)
+    answer = newcomer.curl(f"https://{NEW_REGION}.{estate.NAME}/readyz", write_out="%{http_version} %{response_code}")
+    assert answer == "2 200"
+    reader = newcomer.session("--rounds", "2")
+    assert reader["stale"] == [] and reader["reader"]["database"]["address"] == "198.18.4.21"
+    assert {name: mark for name, mark in untouched(inventory).items() if name in marks} == marks, "a server was restarted"
+
+
+def test_what_leaves_is_gone_in_reverse(clients, inventory, grown):
+    marks = untouched(inventory)
+    newcomer = estate.Client(NEW_REGION)
+    grown.shrink()
+    with users({**clients, NEW_REGION: newcomer}) as counters:
+        site = estate.site("shrink", inventory=grown.path)
+        estate.wait(lambda: clients["eu-west-1"].addresses() == inventory.addresses("eu-west-1"), 60, "DNS names one host")
+        estate.wait(lambda: newcomer.addresses() == inventory.addresses("eu-west-1"), 60, "the region's users go to the next nearest")
+        # Names that somebody still holds are good until their TTL is over; then the machines may go.
+        time.sleep(estate.timing().ttl + 2)
+        estate.lab("kill", NEW_WEB, NEW_DATABASE, f"{NEW_REGION}-dokku-1", f"{NEW_REGION}-pg-1")
+        asked = time.time()
+        estate.wait(lambda: all(len(c.since(asked)) > 10 for c in counters), 60, "users go on asking")
+    for counter in counters:
+        counter.none_failed("shrinking")
+    for host, task in site.changes:
+        estate.say(f"changed for the leaver: {host}: {task}")
+    primary = estate.primary(inventory)
+    slots = estate.sql(primary.name, "SELECT count(*) FROM pg_replication_slots")
+    assert int(slots) == len(inventory.databases()) - 1, f"{slots} slots are kept"
+    assert not [entry for entry in estate.records() if NEW_REGION in entry["Name"] or entry.get("Region") == NEW_REGION]
+    assert {name: mark for name, mark in untouched(inventory).items() if name in marks} == marks, "a server was restarted"
