@@ -16,6 +16,9 @@ class Route53Error(Exception):
         self.message = message
         self.details = details
 
+    def __str__(self) -> str:
+        return self.message
+
 
 class InvalidDeclaration(Route53Error):
     """The options contradict themselves or what Route 53 allows; nothing was changed."""

@@ -215,6 +215,9 @@ class FakeRoute53:
 
     def _change_resource_record_sets(self, HostedZoneId, ChangeBatch):
         records = dict(self.zones[HostedZoneId]["records"])
+        by_name = {}
+        for key in records:
+            by_name.setdefault(key[0], set()).add(key)
         elements = characters = 0
         for change in ChangeBatch["Changes"]:
             raw, action = change["ResourceRecordSet"], change["Action"]
@@ -228,9 +231,11 @@ class FakeRoute53:
                 if records.get(key) != raw:
                     raise Refused("InvalidChangeBatch", f"DELETE {key}: not found, or other values: {records.get(key)} {raw}")
                 del records[key]
+                by_name[key[0]].discard(key)
                 continue
             records[key] = raw
-            self._check(HostedZoneId, records, raw)
+            by_name.setdefault(key[0], set()).add(key)
+            self._check(HostedZoneId, lambda name: [records[key] for key in by_name.get(name, ())], raw)
         if elements > 1000 or characters > 32000:
             raise Refused("InvalidChangeBatch", "too large")
         self.zones[HostedZoneId]["records"] = records
@@ -238,7 +243,7 @@ class FakeRoute53:
             self.on_batch(self)
         return {"ChangeInfo": {"Id": f"/change/C{next(self.numbers)}", "Status": "PENDING"}}
 
-    def _check(self, zone_id, records, raw):
+    def _check(self, zone_id, at, raw):
         if (raw_policy(raw) == "simple") != (raw.get("SetIdentifier") is None):
             raise Refused("InvalidChangeBatch", f"set identifier of {raw}")
         if raw_policy(raw) in ("Region", "MultiValueAnswer") and "AliasTarget" not in raw and len(raw["ResourceRecords"]) != 1:
@@ -247,8 +252,8 @@ class FakeRoute53:
             raise Refused("InvalidChangeBatch", f"alias or TTL: {raw}")
         if raw.get("HealthCheckId") and raw["HealthCheckId"] not in self.checks:
             raise Refused("NoSuchHealthCheck", raw["HealthCheckId"], status=404)
-        for other in records.values():
-            if other is raw or other["Name"] != raw["Name"]:
+        for other in at(raw["Name"]):
+            if other is raw:
                 continue
             if "CNAME" in (other["Type"], raw["Type"]) and other["Type"] != raw["Type"]:
                 raise Refused("InvalidChangeBatch", f"CNAME beside {raw}")
@@ -260,7 +265,7 @@ class FakeRoute53:
                 raise Refused("InvalidChangeBatch", f"two of a region: {raw}")
         target = raw.get("AliasTarget")
         if target and target["HostedZoneId"] == zone_id:
-            if not any(other["Name"] == octal(target["DNSName"]) and other["Type"] == raw["Type"] for other in records.values()):
+            if not any(other["Type"] == raw["Type"] for other in at(octal(target["DNSName"]))):
                 raise Refused("InvalidChangeBatch", f"alias to nothing: {raw}")
 
 
