@@ -17,6 +17,8 @@ timeout = 60
 worker_tmp_dir = "/dev/shm"
 accesslog = "-" if os.environ.get("WEB_ACCESS_LOG", "1") == "1" else None
 access_log_format = '%({x-forwarded-for}i)s "%(r)s" %(s)s %(B)sB %(M)sms'
+# The runtime control interface has no user here, and its socket no place that the app's user may write to.
+control_socket_disable = True
 # Only the host's nginx reaches the container.
 forwarded_allow_ips = "*"
 
