@@ -89,7 +89,15 @@ options:
     description:
       - For O(state=promoted), refuse until the replay is past this position, such as the RV(shutdown_checkpoint_lsn) of the primary
         before. Then nothing that it acknowledged is lost.
+      - V(shutdown) waits for the same proof in this server's own log, that its last record is the primary's shutdown checkpoint. So
+        a switchover promotes while the task that stops the primary still runs.
     type: str
+  lift_fence:
+    description:
+      - For O(state=promoted), start a fenced server as the primary that it was.
+      - For a runbook that has fenced the server itself and knows that no other was promoted since. Only after a clean stop.
+    type: bool
+    default: false
   timeout:
     description:
       - Seconds to wait for each single effect, such as that the server streams. A base backup or rewind has no limit.
@@ -316,6 +324,7 @@ def main() -> None:
             "slot": {"type": "str"},
             "on_divergence": {"type": "str", "choices": ["fail", "rewind", "reclone"], "default": "fail"},
             "after_lsn": {"type": "str"},
+            "lift_fence": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "bandwidth_limit": {"type": "str"},
         },
@@ -332,6 +341,7 @@ def main() -> None:
             on_divergence=params["on_divergence"],
             after_lsn=params["after_lsn"],
             bandwidth_limit=params["bandwidth_limit"],
+            lift_fence=params["lift_fence"],
         )
         follower = Follower(cluster, request, socket.gethostname(), check=module.check_mode)
         before, after, action = follower.run()

@@ -26,7 +26,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._postgres.setting
     read_settings,
     with_settings,
 )
-from ansible_collections.multiregion.paas.plugins.module_utils._postgres.timeline import Fork, Position, parse_history, parse_lsn
+from ansible_collections.multiregion.paas.plugins.module_utils._postgres.timeline import Fork, Position, format_lsn, parse_history, parse_lsn
 
 _STATUS_QUERY = """
 SELECT json_build_object(
@@ -61,6 +61,10 @@ _UPSTREAM_QUERY = """
 SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'slots',
   (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'wal_status', wal_status)), '[]') FROM pg_replication_slots))
 """
+
+# The default size of a file of the log. With another one, more or less than that is looked through, nothing else.
+_SEGMENT = 16 * 1024 * 1024
+_ALL_WAL = "1TB"
 
 
 def _literal(text: str) -> str:
@@ -187,6 +191,7 @@ class Cluster:
         timeout: t.Optional[float] = None,
         passfile: t.Optional[str] = None,
         output: t.Optional[str] = None,
+        ok: t.Sequence[int] = (0,),
     ) -> str:
         """Run a program as the cluster's owner. Its standard output, or with `output` both of its outputs into that file."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PGAPPNAME": "pg_follower"}
@@ -215,7 +220,7 @@ class Cluster:
             raise PostgresError(f"{what} has not ended within {error.timeout:.0f} seconds") from error
         except OSError as error:
             raise PostgresError(f"{what} cannot be started: {error}") from error
-        if done.returncode != 0:
+        if done.returncode not in ok:
             raise CommandFailed(what, done.returncode, errors)
         return text
 
@@ -404,6 +409,14 @@ class Cluster:
         if directory is None:
             self.reload()
 
+    def keep_wal(self) -> None:
+        """A rewind reads the own log from before the fork on. The checkpoint of a stop would throw that away."""
+        path = self.auto_conf()
+        self.write(path, with_settings(self._text(path), {"wal_keep_size": _ALL_WAL}))
+        if self.postmaster() is not None:
+            self.reload()
+            self.wait("The reload", lambda: self.query("SHOW wal_keep_size") == _ALL_WAL)
+
     def reload(self) -> None:
         server = self.postmaster()
         if server is not None:
@@ -411,6 +424,10 @@ class Cluster:
 
     def write_standby_signal(self) -> None:
         self.write(os.path.join(self.data_dir, "standby.signal"), "")
+
+    def remove_standby_signal(self) -> None:
+        os.unlink(os.path.join(self.data_dir, "standby.signal"))
+        self._sync_dir(self.data_dir)
 
     def hold_down(self, **marks: t.Any) -> None:
         """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot."""
@@ -489,7 +506,7 @@ class Cluster:
 
     def recover(self) -> None:
         """Recover as a follower without an upstream, on the local socket only, and stop cleanly: then pg_control tells the end."""
-        options = f"-c config_file={self.config_file} -c listen_addresses= -c primary_conninfo="
+        options = f"-c config_file={self.config_file} -c listen_addresses= -c primary_conninfo= -c wal_keep_size={_ALL_WAL}"
         self.run(
             [self.program("pg_ctl"), "-D", self.data_dir, "-s", "-w", "-t", str(int(self.timeout)), "-l", self.log_file, "-o", options, "start"],
             timeout=self.timeout + 5,
@@ -558,6 +575,28 @@ class Cluster:
     def replay_past(self, lsn: int) -> bool:
         status = self.status()
         return status is not None and status["replay_lsn"] is not None and parse_lsn(status["replay_lsn"]) > lsn
+
+    def shutdown_replayed(self) -> bool:
+        """Whether the primary was shut down cleanly and this follower has all of it: no stream, all replayed, and the last record
+        of the log is the shutdown checkpoint. So the follower has the proof itself, without asking a server that is down."""
+        answer = self.query(
+            "SELECT pg_last_wal_replay_lsn(), pg_last_wal_replay_lsn() >= coalesce(pg_last_wal_receive_lsn(), '0/0'),"
+            " (SELECT min_recovery_end_timeline FROM pg_control_recovery()), (SELECT timeline_id FROM pg_control_checkpoint()),"
+            " NOT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming');"
+        ).split("|")
+        if answer[1] != "t" or answer[4] != "t":
+            return False
+        replayed, timeline = parse_lsn(answer[0]), max(int(answer[2]), int(answer[3]))
+        # Within the segment of the last record, and near it: pg_waldump finds the first record after any position by itself.
+        start = max((replayed - 1) // _SEGMENT * _SEGMENT, replayed - 1 - 65536)
+        argv = [self.program("pg_waldump"), "-p", os.path.join(self.data_dir, "pg_wal"), "-t", str(timeline), "-s", format_lsn(start)]
+        try:
+            text = self.run(argv, ok=(0, 1))
+        except PostgresError:
+            return False
+        last = [line for line in text.splitlines() if line.startswith("rmgr:")][-1:]
+        match = re.search(r"lsn: ([0-9A-F]+/[0-9A-F]+).*desc: CHECKPOINT_SHUTDOWN ", last[0]) if last else None
+        return match is not None and parse_lsn(match.group(1)) < replayed
 
     def collect_slots(self, slots: t.Sequence[p.Slot]) -> list[str]:
         """Drop the unused physical slots that a former primary brings along: on a follower they would only keep log."""

@@ -44,6 +44,7 @@ class Request:
     on_divergence: str = "fail"
     after_lsn: t.Optional[str] = None
     bandwidth_limit: t.Optional[str] = None
+    lift_fence: bool = False
 
 
 def slot_name(host: str) -> str:
@@ -98,7 +99,9 @@ class Follower:
             conninfo=format_conninfo(self.conninfo) if self.request.state == "following" else "",
             slot=self.slot,
             on_divergence=self.request.on_divergence,
-            after_lsn=parse_lsn(self.request.after_lsn) if self.request.after_lsn else None,
+            after_lsn=parse_lsn(self.request.after_lsn) if self.request.after_lsn and self.request.after_lsn != "shutdown" else None,
+            after_shutdown=self.request.after_lsn == "shutdown",
+            lift_fence=self.request.lift_fence,
         )
         if self.request.primary is not None and self.request.primary.password is not None and not self.check:
             if self._write_passfile():
@@ -122,7 +125,7 @@ class Follower:
                 break
         else:
             raise PostgresError(f"the cluster {self.cluster.name} does not settle; the last steps were: " + "; ".join(self.steps[-6:]))
-        if self.request.state == "following" and before.role == "primary" and current.role == "follower":
+        if self.request.state == "following" and (before.role == "primary" or before.fenced) and current.accepting:
             self.dropped_slots = self.cluster.collect_slots(current.slots)
             if self.dropped_slots:
                 current = self.cluster.read(exact)
@@ -180,6 +183,7 @@ class Follower:
 
     def _do_hold_down_for_rewind(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.hold_down()
+        self.cluster.keep_wal()
 
     def _do_stop(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.stop()
@@ -214,6 +218,18 @@ class Follower:
                 f"not promoted: it has replayed up to {status.get('replay_lsn', 'nowhere')}, not past {step.value};"
                 " what the primary acknowledged after that would be lost"
             ) from error
+
+    def _do_await_shutdown(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        try:
+            self.cluster.wait("The primary's shutdown", self.cluster.shutdown_replayed, interval=0.03)
+        except PostgresError as error:
+            raise Refused(
+                "not promoted: the primary's shutdown checkpoint has not arrived as the last record;"
+                " what the primary acknowledged since would be lost"
+            ) from error
+
+    def _do_remove_standby_signal(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        self.cluster.remove_standby_signal()
 
     def _do_promote(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.promote()

@@ -99,6 +99,8 @@ class Desired:
     slot: str = ""
     on_divergence: str = "fail"
     after_lsn: t.Optional[int] = None
+    after_shutdown: bool = False
+    lift_fence: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def _detach(current: Current) -> Plan:
 def _promote(current: Current, desired: Desired) -> Plan:
     if current.data != CLUSTER:
         raise Refused("there is no cluster to promote")
+    if current.fenced and desired.lift_fence:
+        return _put_back(current)
     if current.fenced:
         raise Refused("the server is fenced: it can only come back as a follower (state=following)")
     if current.rewinding:
@@ -185,10 +189,24 @@ def _promote(current: Current, desired: Desired) -> Plan:
     steps = []
     if desired.after_lsn is not None:
         steps.append(Step("await_replay", f"Replay past {format_lsn(desired.after_lsn)}", format_lsn(desired.after_lsn)))
+    elif desired.after_shutdown:
+        steps.append(Step("await_shutdown", "Replay the primary's shutdown checkpoint"))
     steps.append(Step("promote", "Promote the server"))
     steps.append(Step("checkpoint", "Write the checkpoint of the new timeline"))
     steps.append(Step("configure", "Clear primary_conninfo"))
     return Plan(tuple(steps), "promoted")
+
+
+def _put_back(current: Current) -> Plan:
+    """A primary that was fenced for a switchover which then did not take place."""
+    if current.running or current.control_state != "shut down":
+        raise Refused(
+            f"the fence is not lifted: only a server that was a primary and was shut down cleanly can be put back, its state is {current.control_state}"
+        )
+    steps = []
+    if current.standby_signal:
+        steps.append(Step("remove_standby_signal", "Remove standby.signal"))
+    return Plan((*steps, *_START), "promoted")
 
 
 def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:

@@ -254,6 +254,20 @@ def test_a_follower_is_promoted():
     assert action(RUNNING, PROMOTED) == "promoted"
 
 
+def test_a_switchover_waits_for_the_shutdown():
+    assert steps(RUNNING, replace(PROMOTED, after_shutdown=True)) == ["await_shutdown", "promote", "checkpoint", "configure"]
+
+
+def test_a_fence_is_lifted_from_a_clean_primary_only():
+    lifting = replace(PROMOTED, lift_fence=True)
+    fenced = replace(SHUT_DOWN, fenced=True, start_disabled=True, standby_signal=True)
+    assert steps(fenced, lifting) == ["remove_standby_signal", "release", "start", "await_ready"]
+    assert action(fenced, lifting) == "promoted"
+    for state in ("in production", "shut down in recovery", "in archive recovery"):
+        with pytest.raises(Refused, match="not lifted"):
+            steps(replace(fenced, control_state=state), lifting)
+
+
 def test_a_primary_stays_one():
     assert p.plan(PRIMARY, PROMOTED) == p.Plan()
 

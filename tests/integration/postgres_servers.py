@@ -1,0 +1,219 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real PostgreSQL servers for tests: containers with systemd and Debian's packages, and the modules run inside them."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import ansible.module_utils
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+NETWORK = "paas-test-postgres"
+SUBNET = "198.18.203.0/24"
+SUITES = {15: "bookworm", 17: "trixie"}
+
+# What systemd needs in a container, and nothing more.
+SYSTEMD = [
+    "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
+    "--cgroupns=private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock",
+]
+
+DOCKERFILE = """
+FROM paas-lab/machine:{suite}
+RUN set -eu; export DEBIAN_FRONTEND=noninteractive; \
+    mkdir -p /etc/postgresql-common/createcluster.d; \
+    echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/paas.conf; \
+    rm -f /etc/apt/apt.conf.d/*paas-lab-cache* /etc/apt/apt.conf.d/*proxy*; \
+    apt-get update -q; apt-get install -qy --no-install-recommends postgresql-{version}; apt-get clean; \
+    install -d -o postgres -g postgres /etc/postgresql/{version}/main /var/lib/postgresql/{version}; \
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=test \
+      -keyout /etc/postgresql/server.key -out /etc/postgresql/server.crt; \
+    chown postgres:postgres /etc/postgresql/server.key /etc/postgresql/server.crt; chmod 600 /etc/postgresql/server.key; \
+    runuser -u postgres -- /usr/lib/postgresql/{version}/bin/initdb --no-sync -D /var/lib/postgresql/template --data-checksums --auth-host=scram-sha-256; \
+    runuser -u postgres -- /usr/lib/postgresql/{version}/bin/initdb --no-sync -D /var/lib/postgresql/foreign --auth-host=scram-sha-256
+COPY main/ /etc/postgresql/{version}/main/
+RUN chown -R postgres:postgres /etc/postgresql/{version}/main
+"""
+
+CONFIG = """
+data_directory = '/var/lib/postgresql/{version}/main'
+hba_file = '/etc/postgresql/{version}/main/pg_hba.conf'
+ident_file = '/etc/postgresql/{version}/main/pg_ident.conf'
+external_pid_file = '/var/run/postgresql/{version}-main.pid'
+unix_socket_directories = '/var/run/postgresql'
+listen_addresses = '*'
+ssl = on
+ssl_cert_file = '/etc/postgresql/server.crt'
+ssl_key_file = '/etc/postgresql/server.key'
+shared_buffers = 32MB
+wal_log_hints = on
+max_slot_wal_keep_size = 64MB
+min_wal_size = 32MB
+wal_keep_size = 48MB
+fsync = off
+wal_sender_timeout = 5s
+wal_retrieve_retry_interval = 500ms
+"""
+
+HBA = """
+local all postgres peer
+hostssl replication replicator 198.18.203.0/24 scram-sha-256
+hostssl postgres replicator 198.18.203.0/24 scram-sha-256
+"""
+
+RUNNER = """
+import importlib, json, sys
+sys.path.insert(0, "/opt/paas-test")
+from ansible.module_utils.testing import patch_module_args
+arguments = json.load(sys.stdin)
+name = arguments.pop("_module")
+with patch_module_args(arguments):
+    importlib.import_module("ansible_collections.multiregion.paas.plugins.modules." + name).main()
+"""
+
+PASSWORD = "se:cret-pa\\ss"
+ROLES = f"""
+CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{PASSWORD}';
+GRANT pg_checkpoint TO replicator;
+GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean), pg_stat_file(text, boolean), pg_read_binary_file(text),
+  pg_read_binary_file(text, bigint, bigint, boolean) TO replicator;
+CREATE TABLE rows (id int PRIMARY KEY);
+"""
+
+
+def docker(*arguments: str, stdin: bytes | str | None = None, check: bool = True, timeout: float = 300) -> str:
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    done = subprocess.run(["docker", *arguments], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=timeout)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(arguments[:6])}: {done.stderr.decode()[-3000:]}")
+    return done.stdout.decode()
+
+
+def archive(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o644
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def build_image(version: int) -> str:
+    tag = f"paas-test/postgres:{version}"
+    files = {
+        "Dockerfile": DOCKERFILE.format(version=version, suite=SUITES[version]).encode(),
+        "main/postgresql.conf": CONFIG.format(version=version).encode(),
+        "main/pg_hba.conf": HBA.encode(),
+        "main/pg_ident.conf": b"",
+    }
+    docker("build", "-q", "-t", tag, "-", stdin=archive(files), timeout=900)
+    return tag
+
+
+def modules() -> bytes:
+    """The modules and what they import, as files below /opt/paas-test."""
+    files: dict[str, bytes] = {"ansible/__init__.py": b"", "run.py": RUNNER.encode()}
+    root = Path(ansible.module_utils.__file__).parent
+    for path in root.rglob("*.py"):
+        files[f"ansible/module_utils/{path.relative_to(root)}"] = path.read_bytes()
+    collection = "ansible_collections/multiregion/paas/plugins"
+    for path in (REPOSITORY / "plugins/module_utils/_postgres").glob("*.py"):
+        files[f"{collection}/module_utils/_postgres/{path.name}"] = path.read_bytes()
+    for path in (REPOSITORY / "plugins/modules").glob("pg_follower*.py"):
+        files[f"{collection}/modules/{path.name}"] = path.read_bytes()
+    return archive({f"opt/paas-test/{name}": content for name, content in files.items()})
+
+
+class Failed(Exception):
+    """The module failed, with this message."""
+
+
+class Server:
+    """One machine with PostgreSQL."""
+
+    def __init__(self, name: str, address: str, version: int) -> None:
+        self.name, self.address, self.version = name, address, version
+        self.container = f"paas-test-{name}"
+        self.data = f"/var/lib/postgresql/{version}/main"
+        self.unit = f"postgresql@{version}-main"
+
+    def create(self, image: str) -> None:
+        docker("rm", "-f", "-v", self.container, check=False)
+        docker("run", "-d", "--name", self.container, "--hostname", self.name, "--network", NETWORK, "--ip", self.address, *SYSTEMD, image, "/sbin/init")
+        docker("cp", "-", f"{self.container}:/", stdin=modules())
+
+    def remove(self) -> None:
+        docker("rm", "-f", "-v", self.container, check=False)
+
+    def shell(self, script: str, check: bool = True) -> str:
+        return docker("exec", "-i", self.container, "sh", "-c", script, check=check).strip()
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        command = ["exec", "-i", self.container, "runuser", "-u", "postgres", "--", "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database]
+        return docker(*command, stdin=text, timeout=60).strip()
+
+    def wipe(self) -> None:
+        """Back to a machine that has the packages and the configuration, and no cluster."""
+        base = f"/var/lib/postgresql/{self.version}"
+        self.shell(
+            f"pkill -CONT -x postgres; pkill -KILL -x postgres; systemctl stop {self.unit}; systemctl reset-failed {self.unit} 2>/dev/null;"
+            f" while pgrep -x postgres >/dev/null; do sleep 0.05; done;"
+            f" rm -rf {base}/* /var/lib/postgresql/.paas /etc/postgresql/{self.version}/main/start.conf /var/log/postgresql/*", check=False,
+        )
+
+    def become_primary(self, template: str = "template", settings: str = "") -> None:
+        self.shell(f"cp -a /var/lib/postgresql/{template} {self.data}")
+        if settings:
+            self.shell(f"printf '%s\\n' \"{settings}\" >> {self.data}/postgresql.auto.conf")
+        self.start()
+
+    def start(self) -> None:
+        self.shell(f"systemctl start {self.unit}")
+        self.wait("SELECT 1", "1")
+
+    def wait(self, query: str, answer: str, timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        seen = ""
+        while time.monotonic() < deadline:
+            try:
+                seen = self.sql(query)
+            except RuntimeError as error:
+                seen = str(error)
+            if seen == answer:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{self.name}: {query} gives {seen!r} and not {answer!r}")
+
+    def rows(self, count: int) -> None:
+        self.wait("SELECT count(*) FROM rows", str(count))
+
+    def start_time(self) -> str:
+        return self.sql("SELECT pg_postmaster_start_time()")
+
+    def module(self, name: str, check: bool = False, **arguments: object) -> dict:
+        data = {"_module": name, "cluster": f"{self.version}/main", **arguments}
+        if check:
+            data["_ansible_check_mode"] = True
+        output = docker("exec", "-i", self.container, "python3", "/opt/paas-test/run.py", stdin=json.dumps(data), check=False, timeout=300)
+        result = json.loads(output.strip().splitlines()[-1]) if output.strip() else {"failed": True, "msg": "no output"}
+        if result.get("failed"):
+            raise Failed(result["msg"])
+        return result
+
+    def info(self) -> dict:
+        return self.module("pg_follower_info")
+
+    def follow(self, primary: Server, **arguments: object) -> dict:
+        upstream = {"host": primary.address, "password": PASSWORD, "sslmode": "require"}
+        return self.module("pg_follower", state="following", primary=upstream, timeout=20, **arguments)
+
+    def state(self, state: str, **arguments: object) -> dict:
+        return self.module("pg_follower", state=state, **{"timeout": 20, **arguments})
