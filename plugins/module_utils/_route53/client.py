@@ -266,12 +266,18 @@ class Api:
                 self._pause(min(4 + attempt, 6), f"change {change_id}", "PENDING")
                 attempt += 1
 
-    def named_checks(self, candidates: set[str]) -> set[str]:
-        """Which of the candidates any record of any zone of the account names: the proof before a deletion."""
+    def named_checks(self, candidates: set[str], zone: Zone, planned: Iterable[Change] = ()) -> set[str]:
+        """Which of the candidates any record of any zone of the account names: the proof before a deletion.
+        Records that `planned` replaces in `zone` do not count; check mode asks before they are gone."""
+        replaced = {change.record.key for change in planned}
         named: set[str] = set()
-        for zone in self.list_zones():
+        for found in self.list_zones():
             try:
-                named |= {record.health_check for record in self.read_zone(zone) if record.health_check in candidates}
+                named |= {
+                    record.health_check
+                    for record in self.read_zone(found)
+                    if record.health_check in candidates and not (found.id == zone.id and record.key in replaced)
+                }
             except ApiError as error:
                 if error.code != "NoSuchHostedZone":  # deleted while we listed
                     raise

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .client import Api
 from .errors import ApiError, ConcurrentChange, NotConverged, Route53Error
-from .model import Change, Current, Declaration, Plan
+from .model import Change, Current, Declaration, HealthCheck, Plan
 from .planner import batches, diff, plan
 
 ATTEMPTS = 3
@@ -74,15 +75,13 @@ class Runner:
             self.applied.change_ids.append(self.api.change_records(self.declaration.zone, [change.with_check(ids) for change in batch]))
             self.applied.changes += [_change(change) for change in batch]
 
-    def _release(self, plan_: Plan) -> None:
-        """Deletes health checks that are proven to be unused. Route 53 itself does not refuse to delete a used one."""
-        if not plan_.releases:
-            return
-        named = self.api.named_checks({check.id for check in plan_.releases})
-        for check in plan_.releases:
-            if check.id not in named:
-                self.api.delete_check(check.id)
-                self.applied.changes.append(_check("delete", check.config.key if check.config else check.id))
+    def _proven(self, released: Iterable[HealthCheck], planned: Iterable[Change] = ()) -> tuple[HealthCheck, ...]:
+        """Those that no record names. Route 53 itself does not refuse to delete a used one."""
+        candidates = {check.id: check for check in released}
+        if not candidates:
+            return ()
+        named = self.api.named_checks(set(candidates), self.declaration.zone, planned)
+        return tuple(candidates[check] for check in sorted(candidates) if check not in named)
 
     def run(self, check_mode: bool = False) -> dict[str, Any]:
         try:
@@ -99,11 +98,13 @@ class Runner:
 
     def _run(self, check_mode: bool) -> dict[str, Any]:
         first = current = self.api.read(self.declaration)
-        wanted = plan(current, self.declaration)
-        shown = wanted
+        wanted = shown = plan(current, self.declaration)
         if check_mode or wanted.empty:
-            return self._result(first, shown, wanted, planned_changes(wanted))
+            shown = replace(shown, releases=self._proven(wanted.releases, wanted.changes))
+            return self._result(first, shown, wanted, planned_changes(shown))
+        released: dict[str, HealthCheck] = {}
         for attempt in range(ATTEMPTS):
+            released.update((check.id, check) for check in wanted.releases)
             try:
                 self._apply(wanted)
                 break
@@ -120,10 +121,15 @@ class Runner:
                 left = ", ".join(" ".join(str(part) for part in change.values() if part) for change in planned_changes(rest))
                 raise NotConverged(f"what was read back is not what was written; still to do: {left}")
             wanted = rest
-        self._release(wanted)
+            released.update((check.id, check) for check in rest.releases)
+        in_use = {reference for reference, _config, _name, _region in wanted.used}
+        proven = self._proven(check for check in released.values() if check.id not in in_use)
+        for check in proven:
+            self.api.delete_check(check.id)
+            self.applied.changes.append(_check("delete", check.config.key if check.config else check.id))
         if self.wait:
             self.api.wait_insync(self.applied.change_ids)
-        return self._result(first, shown, wanted, self.applied.changes)
+        return self._result(first, replace(shown, releases=proven), wanted, self.applied.changes)
 
     def _result(self, before: Current, shown: Plan, final: Plan, changes: list[dict[str, Any]]) -> dict[str, Any]:
         text_before, text_after = diff(before, shown)

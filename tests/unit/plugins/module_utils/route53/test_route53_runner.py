@@ -257,6 +257,16 @@ def test_a_check_that_any_record_names_is_kept(zone):
     ]
 
 
+def test_a_check_that_another_declaration_made_goes_with_its_last_record():
+    fake = FakeRoute53()
+    run(fake, health_check=CHECK)
+    run(fake, names=["www.example.com"], health_check=CHECK)
+    run(fake, state="absent", endpoints=[])
+    assert len(fake.checks) == 2
+    run(fake, names=["www.example.com"], state="absent", endpoints=[])
+    assert fake.checks == {}
+
+
 def test_a_check_that_is_gone_already_is_no_error():
     fake = FakeRoute53()
     run(fake, health_check=CHECK)
