@@ -61,8 +61,9 @@ def test_nothing_is_kept_on_disk(host):
     assert ask(host, "127.0.0.1", f"AUTH {PASSWORD}", "EXISTS counter").stdout.split() == ["+OK", ":0"]
 
 
-def test_the_firewall_survives_another_rule_set(host):
-    assert host.run("systemctl start nftables && systemctl reload nftables").succeeded
+@pytest.mark.parametrize("verb", ["start", "reload", "restart", "stop"])
+def test_the_firewall_survives_what_happens_to_another_rule_set(host, verb):
+    assert host.run(f"systemctl {verb} nftables").succeeded
     assert "saddr 198.18.0.10 accept" in host.run("nft list table inet paas_valkey").stdout
 
 
