@@ -77,10 +77,10 @@ def main() -> int:
         client = estate.Client(region)
         row: dict[str, object] = {"client": region}
         for kind, arguments in (("estate", ()), ("single", only)):
-            hits = [first_hit(client, *arguments) for _ in range(times)]
+            hits = [first_hit(client, *arguments) for _unused in range(times)]
             row[kind] = {part: round(statistics.median(hit[part] for hit in hits), 1) for part in PARTS}
-            row[f"{kind}_write"] = round(statistics.median(write(client, *arguments) for _ in range(times)), 1)
-            row[f"{kind}_kept_write"] = round(statistics.median(kept_write(client, *arguments) for _ in range(times)), 1)
+            row[f"{kind}_write"] = round(statistics.median(write(client, *arguments) for _unused in range(times)), 1)
+            row[f"{kind}_kept_write"] = round(statistics.median(kept_write(client, *arguments) for _unused in range(times)), 1)
         row["gain"] = round(row["single"]["total"] / row["estate"]["total"], 1)
         rows.append(row)
         if region != home and row["gain"] < WANTED:

@@ -90,9 +90,9 @@ def count(arguments: argparse.Namespace) -> None:
         connection = user.fresh()
         try:
             if arguments.write:
-                answer, _ = user.ask("POST", "/api/todos", {"title": f"counted {number}"})
+                answer, _unused = user.ask("POST", "/api/todos", {"title": f"counted {number}"})
             else:
-                answer, _ = user.ask("GET", arguments.path)
+                answer, _unused = user.ask("GET", arguments.path)
             row.update(
                 status=answer.status, region=answer.headers.get("X-Region"), host=answer.headers.get("X-Host"), error=None
             )
@@ -147,7 +147,7 @@ def session(arguments: argparse.Namespace) -> None:
     kept = write("POST", "/api/todos", {"title": arguments.title}, 201)
     read_back("last", [(arguments.title, False)])
     answer, whoami = user.ask("GET", "/whoami")
-    _, later = User(arguments.host, arguments.ca).ask("GET", "/whoami")
+    _unused, later = User(arguments.host, arguments.ca).ask("GET", "/whoami")
     say(
         id=kept["id"], reads=reads, stale=stale, whoami=whoami, reader=later, region=answer.headers.get("X-Region"),
         write_seconds=seconds,

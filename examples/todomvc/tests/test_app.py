@@ -84,7 +84,7 @@ def test_without_a_primary_reads_go_on_and_writes_are_refused_in_time(make_app, 
     client.post("/api/todos", json={"title": "kept"})
     cluster.wait_for_follower()
     cluster.primary.stop()
-    for _ in range(3):
+    for _unused in range(3):
         begin = time.monotonic()
         refused = client.post("/api/todos", json={"title": "lost"})
         assert time.monotonic() - begin < 3
@@ -115,7 +115,7 @@ def test_a_frozen_primary_is_given_up_in_time_and_its_follower_found_after_promo
         except ProcessLookupError:
             pass
     try:
-        for _ in range(3):
+        for _unused in range(3):
             begin = time.monotonic()
             assert client.post("/api/todos", json={"title": "frozen"}).status_code == 503
             assert time.monotonic() - begin < 3
@@ -231,7 +231,7 @@ def test_what_a_write_may_not_be(make_app):
     assert client.delete(f"/api/todos/{uuid.uuid4()}").status_code == 404
     assert client.patch(f"/api/todos/{uuid.uuid4()}", json={"completed": 1}).status_code == 422
     identifier = str(uuid.uuid4())
-    for _ in range(2):
+    for _unused in range(2):
         assert client.post("/api/todos", json={"title": "<b>&</script>", "id": identifier}).status_code == 201
     assert titles(client) == ["<b>&</script>"]
     page = client.get("/").get_data(as_text=True)
@@ -262,7 +262,7 @@ def test_migrations_run_once_even_when_many_start_at_once(cluster):
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=run) for _ in range(5)]
+    threads = [threading.Thread(target=run) for _unused in range(5)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert not errors
@@ -281,14 +281,14 @@ class FakeValkey(threading.Thread):
 
     def run(self):
         while True:
-            peer, _ = self.listener.accept()
+            peer, _unused = self.listener.accept()
             threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
 
     def serve(self, peer):
         with peer, peer.makefile("rb") as file:
             while line := file.readline():
                 words = []
-                for _ in range(int(line[1:])):
+                for _unused in range(int(line[1:])):
                     file.readline()
                     words.append(file.readline().strip())
                 if words[0].upper() in (b"INCR", b"INCRBY"):
@@ -304,7 +304,7 @@ def test_the_limit_is_per_session_and_address_and_open_without_valkey(make_app):
     app = make_app(valkey_url=server.url, rate_limit=3, rate_limit_window=3600)
     client = app.test_client()
     client.get("/")
-    answers = [client.get("/api/todos") for _ in range(4)]
+    answers = [client.get("/api/todos") for _unused in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert int(answers[3].headers["Retry-After"]) > 0
     assert client.get("/healthz").status_code == 200
@@ -313,7 +313,7 @@ def test_the_limit_is_per_session_and_address_and_open_without_valkey(make_app):
     assert other.get("/api/todos").status_code == 200
     open_app = make_app(valkey_url=f"redis://127.0.0.1:{free_port()}/0", rate_limit=1)
     client = open_app.test_client()
-    assert [client.get("/").status_code for _ in range(5)] == [200] * 5
+    assert [client.get("/").status_code for _unused in range(5)] == [200] * 5
 
 
 def test_positions_are_signed_and_expire():

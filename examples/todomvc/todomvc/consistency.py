@@ -56,7 +56,7 @@ def newest(first: Position, second: Position) -> Position:
 
 def number(lsn: str) -> int:
     """``16/B374D848`` -> bytes since the beginning of the WAL."""
-    high, _, low = lsn.partition("/")
+    high, _unused, low = lsn.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 

@@ -34,7 +34,7 @@ def migrations() -> list[Migration]:
     """All migrations of this release, oldest first."""
     found = []
     for file in sorted(MIGRATIONS.glob("*.sql")):
-        number, _, name = file.stem.partition("_")
+        number, _unused, name = file.stem.partition("_")
         found.append(Migration(int(number), name, file.read_text(encoding="utf-8")))
     return found
 

@@ -132,7 +132,7 @@ def test_plain_latency_records_carry_their_own_checks():
 
 def test_multivalue_answers_at_most_eight_and_in_changing_order():
     world = World(*[multivalue(APP, f"198.18.1.{number}") for number in range(1, 21)])
-    answers = [tuple(rdata.to_text() for rdata in world.ask(APP).answer[0]) for _ in range(20)]
+    answers = [tuple(rdata.to_text() for rdata in world.ask(APP).answer[0]) for _unused in range(20)]
     assert {len(answer) for answer in answers} == {8}
     assert len(set(answers)) > 1
 
@@ -146,13 +146,13 @@ def test_multivalue_leaves_out_the_sick_before_it_counts_to_eight():
 def test_weighted_records_follow_their_weights_and_zero_is_never_chosen_beside_others():
     sets = [record(APP, "A", "198.18.1.1", SetIdentifier="a", Weight=0), record(APP, "A", "198.18.1.2", SetIdentifier="b", Weight=5)]
     world = World(*sets)
-    assert {tuple(world.values(APP)) for _ in range(20)} == {("198.18.1.2",)}
+    assert {tuple(world.values(APP)) for _unused in range(20)} == {("198.18.1.2",)}
 
 
 def test_weighted_records_with_only_zero_weights_are_all_chosen():
     sets = [record(APP, "A", f"198.18.1.{number}", SetIdentifier=str(number), Weight=0) for number in (1, 2)]
     world = World(*sets)
-    assert {tuple(world.values(APP)) for _ in range(40)} == {("198.18.1.1",), ("198.18.1.2",)}
+    assert {tuple(world.values(APP)) for _unused in range(40)} == {("198.18.1.1",), ("198.18.1.2",)}
 
 
 def test_failover_prefers_the_healthy_primary():

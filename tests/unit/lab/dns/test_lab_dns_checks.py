@@ -127,7 +127,7 @@ def test_https_sends_the_server_name_as_told_and_accepts_any_certificate(self_si
 
 def test_a_new_check_counts_as_healthy_until_the_threshold():
     state = State(config(threshold=3))
-    for _ in range(2):
+    for _unused in range(2):
         state.record(False, "no")
         assert state.healthy
     state.record(False, "no")

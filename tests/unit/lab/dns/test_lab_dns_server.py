@@ -147,7 +147,7 @@ def test_without_edns_512_bytes_are_the_limit(running):
 
 def test_several_questions_go_over_one_tcp_connection(running):
     with socket.create_connection(("127.0.0.1", running.server.port), timeout=5) as connection:
-        for _ in range(3):
+        for _unused in range(3):
             wire = dns.message.make_query("app.example.test", "A").to_wire()
             connection.sendall(struct.pack("!H", len(wire)) + wire)
             (length,) = struct.unpack("!H", connection.recv(2))
@@ -261,7 +261,7 @@ def test_a_slow_upstream_holds_nobody_else_up(tmp_path):
         silent.bind(("127.0.0.1", 0))
         with Running(FakeSource(record("x.example.test.", "A", "198.18.1.1")), tmp_path, upstreams=[silent.getsockname()]) as server:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waiting:
-                for _ in range(20):
+                for _unused in range(20):
                     waiting.sendto(dns.message.make_query("www.example.org", "A").to_wire(), ("127.0.0.1", server.server.port))
                 assert first(server.ask("x.example.test")) == "198.18.1.1"
 

@@ -93,5 +93,5 @@ def test_following_never_loses_anything(timeline, lsn, record_start, upstream_ti
 
 
 def test_the_reason_names_both_places():
-    _, why = compare(Position(1, 0x3000148), 2, 0x4000000, (Fork(1, 0x3000000),))
+    _unused, why = compare(Position(1, 0x3000148), 2, 0x4000000, (Fork(1, 0x3000000),))
     assert why == "its log reaches 0/3000148 of timeline 1, which the primary left at 0/3000000 for timeline 2"

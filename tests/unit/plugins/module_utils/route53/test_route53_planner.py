@@ -360,11 +360,11 @@ def test_a_check_that_another_name_of_the_reading_uses_is_not_released():
 
 
 def upsert(number, size=1):
-    return (Change("UPSERT", RecordSet(f"n{number}.example.com", "A", ttl=60, values=tuple(f"192.0.2.{number}" for _ in range(size)))),)
+    return (Change("UPSERT", RecordSet(f"n{number}.example.com", "A", ttl=60, values=tuple(f"192.0.2.{number}" for _unused in range(size)))),)
 
 
 def test_a_batch_holds_a_thousand_elements_and_an_upsert_counts_twice():
-    made = batches([upsert(1) for _ in range(501)])
+    made = batches([upsert(1) for _unused in range(501)])
     assert [len(batch) for batch in made] == [500, 1]
 
 
@@ -374,7 +374,7 @@ def test_a_batch_holds_32000_characters_counting_upserts_twice():
 
 
 def test_deletes_count_once():
-    made = batches([(Change("DELETE", unit[0].record),) for unit in [upsert(1) for _ in range(1001)]])
+    made = batches([(Change("DELETE", unit[0].record),) for unit in [upsert(1) for _unused in range(1001)]])
     assert [len(batch) for batch in made] == [1000, 1]
 
 
