@@ -176,11 +176,12 @@ class Store:
                 os.close(descriptor)
 
     def _make_folders(self) -> None:
-        os.makedirs(self.parent, mode=0o755, exist_ok=True)
         try:
-            os.mkdir(self.versions, 0o755)
-        except FileExistsError:
-            pass
+            os.makedirs(self.parent, mode=0o755, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.versions, 0o755)
+        except OSError as error:
+            raise InputError("dest %s cannot be written: %s" % (self.dest, error)) from error
 
     def write_json(self, name: str, content: dict) -> None:
         """Whole or not at all."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import socket
+import struct
 import time
 
 from .errors import DnsError, InputError
@@ -17,6 +19,7 @@ try:
     import dns.exception
     import dns.message
     import dns.name
+    import dns.opcode
     import dns.query
     import dns.rcode
     import dns.rdatatype
@@ -31,6 +34,7 @@ ALGORITHMS = ("hmac-sha256", "hmac-sha384", "hmac-sha512")
 TTL = 60
 TIMEOUT = 10.0
 ATTEMPTS = 4
+TSIG_ERRORS = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC"}
 
 
 class Rfc2136(Provider):
@@ -54,20 +58,24 @@ class Rfc2136(Provider):
         self._key_name = dns.name.from_text(key_name)
 
     def locate(self, challenge):
-        fqdn, _response = self._dns.follow(challenge)
+        fqdn = self._end(challenge)
+        # Asked also where `zone` is given: a wrong key has to be seen before anything is changed.
+        zone = soa_owner(self._ask(self._zone or fqdn), self._zone or fqdn)
         if self._zone is not None:
-            # Asked all the same: a wrong key has to be seen before anything is changed.
-            response = self._ask(self._zone)
-            found = soa_owner(response, self._zone)
-            if found != self._zone:
+            if zone != self._zone:
                 raise InputError("The server %s does not hold the zone %s that zone names" % (self._servers[0], self._zone))
-            if fqdn != self._zone and not fqdn.endswith("." + self._zone):
-                raise InputError("%s is not in the zone %s that zone names" % (fqdn, self._zone))
-            return fqdn, self._zone
-        zone = soa_owner(self._ask(fqdn), fqdn)
+            if fqdn != zone and not fqdn.endswith("." + zone):
+                raise InputError("%s is not in the zone %s that zone names" % (fqdn, zone))
         if zone is None:
             raise InputError("The server %s holds no zone for %s" % (self._servers[0], fqdn))
         return fqdn, zone
+
+    def _end(self, challenge):
+        """Where the challenge's CNAMEs end. A name that the resolver may not be asked for has none: the server will know."""
+        try:
+            return self._dns.follow(challenge)[0]
+        except DnsError:
+            return challenge
 
     def add(self, zone, sets):
         update = self._update(zone)
@@ -89,7 +97,7 @@ class Rfc2136(Provider):
     def _ask(self, name):
         query = dns.message.make_query(name + ".", "SOA")
         query.use_tsig(self._keyring, keyname=self._key_name, algorithm=self._algorithm)
-        return self._send(query, "The question for the zone of %s" % name, accepted=(dns.rcode.NOERROR, dns.rcode.NXDOMAIN))
+        return self._send(query, "The question for the zone of %s" % name, accepted=(dns.rcode.NOERROR, dns.rcode.NXDOMAIN, dns.rcode.REFUSED))
 
     def _send(self, message, what, accepted=(0,)):
         """To the first address that answers; repeated where an answer may still come. An update may be sent twice."""
@@ -107,6 +115,9 @@ class Rfc2136(Provider):
                 ) from error
             except (dns.tsig.BadSignature, dns.tsig.BadTime, dns.message.UnknownTSIGKey) as error:
                 raise DnsError("%s: the answer of %s is not signed with our key: %s" % (what, server, error), server_answer=str(error)) from error
+            except dns.exception.FormError as error:
+                # A server answers for what it does not hold without a signature; of a key that it does not know it cannot make one.
+                return self._unsigned(message, server, what, error)
             except (OSError, EOFError, dns.exception.DNSException) as error:
                 wire_error = "%s: %s" % (server, error or type(error).__name__)
                 time.sleep(0.25 * 2**attempt)
@@ -120,6 +131,24 @@ class Rfc2136(Provider):
                 continue
             raise DnsError("%s was refused by %s: %s" % (what, server, dns.rcode.to_text(rcode)), server_answer=dns.rcode.to_text(rcode))
         raise DnsError("%s failed: %s" % (what, wire_error))
+
+
+    def _unsigned(self, message, server, what, error):
+        """What an answer without the signature that we expect says: REFUSED for a question, or an error of the key."""
+        wire = message.to_wire()
+        with socket.create_connection((server.address, server.port), TIMEOUT) as connection:
+            connection.sendall(struct.pack("!H", len(wire)) + wire)
+            stream = connection.makefile("rb")
+            answer = stream.read(struct.unpack("!H", stream.read(2))[0])
+        response = dns.message.from_wire(answer, keyring=False, ignore_trailing=True)
+        rcode = dns.rcode.to_text(response.rcode())
+        tsig_error = getattr(response.tsig[0], "error", 0) if response.tsig else 0
+        said = TSIG_ERRORS.get(tsig_error, rcode)
+        if said == "REFUSED" and message.opcode() == dns.opcode.QUERY:
+            return response
+        raise DnsError(
+            "%s was refused by %s: %s. It does not accept key_name, key_secret and key_algorithm" % (what, server, said), server_answer=said
+        ) from error
 
 
 def _peer(error):
