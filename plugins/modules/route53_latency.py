@@ -388,9 +388,7 @@ def main():
     try:
         client, api = connect(module, module.params["wait_timeout"])
         zone = api.find_zone(module.params["zone"], module.params["zone_id"], module.params["private_zone"])
-        declaration = declare(
-            module.params, zone, regions_of(client, "ResourceRecordSetRegion"), regions_of(client, "HealthCheckRegion")
-        )
+        declaration = declare(module.params, zone, regions_of(client, "ResourceRecordSetRegion"), regions_of(client, "HealthCheckRegion"))
         for warning in declaration.warnings:
             warn(module, warning)
         result = Runner(api, declaration, module.params["wait"]).run(module.check_mode)

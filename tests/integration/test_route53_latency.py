@@ -73,7 +73,11 @@ def run(route53, zone, capsys):
 
 def records(route53, zone, **wanted):
     page = route53.client().list_resource_record_sets(HostedZoneId=zone)
-    return [raw for raw in page["ResourceRecordSets"] if raw["Type"] not in ("SOA", "NS") and all(raw.get(key) == value for key, value in wanted.items())]
+    return [
+        raw
+        for raw in page["ResourceRecordSets"]
+        if raw["Type"] not in ("SOA", "NS") and all(raw.get(key) == value for key, value in wanted.items())
+    ]
 
 
 def checks(route53):
@@ -126,7 +130,9 @@ def test_every_record_is_as_route_53_wants_it(run, route53, zone):
 
 def test_wildcards_apex_idn_and_two_families(run, route53, zone):
     names = ["paas.test", "*.paas.test", "b\u00fccher.paas.test"]
-    both = [{"region": region, "addresses": [f"198.18.{number}.11", f"2001:DB8::{number}"]} for number, region in enumerate(FIVE[:2], start=1)]
+    both = [
+        {"region": region, "addresses": [f"198.18.{number}.11", f"2001:DB8::{number}"]} for number, region in enumerate(FIVE[:2], start=1)
+    ]
     run(names=names, endpoints=both, health_check=CHECK)
     assert records(route53, zone, Name="\\052.paas.test.", Type="AAAA")
     assert records(route53, zone, Name="xn--bcher-kva.paas.test.")
@@ -148,7 +154,9 @@ def test_a_set_identifier_is_renamed(run, route53, zone):
 def test_a_simple_record_is_shown_or_migrated(run, route53, zone, record_type):
     value = "198.18.9.9" if record_type == "A" else "www.example.org"
     standing = {"Name": NAME, "Type": record_type, "TTL": 60, "ResourceRecords": [{"Value": value}]}
-    route53.client().change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": standing}]})
+    route53.client().change_resource_record_sets(
+        HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": standing}]}
+    )
     refused = run(fails=True, endpoints=endpoints("us-east-1"), health_check=CHECK)
     assert NAME in refused["msg"] and "replace_policy" in refused["msg"] and value in refused["msg"]
     assert not set(route53.control.requests) & set(WRITES)
@@ -169,7 +177,8 @@ def test_a_check_is_updated_or_replaced(run, route53):
 
 def test_checks_of_others_and_of_other_names_stay(run, route53):
     theirs = route53.client().create_health_check(
-        CallerReference="theirs", HealthCheckConfig={"Type": "TCP", "IPAddress": "198.18.1.11", "Port": 22, "RequestInterval": 30, "FailureThreshold": 3}
+        CallerReference="theirs",
+        HealthCheckConfig={"Type": "TCP", "IPAddress": "198.18.1.11", "Port": 22, "RequestInterval": 30, "FailureThreshold": 3},
     )["HealthCheck"]["Id"]
     run(endpoints=endpoints(*FIVE[:2]), health_check=CHECK)
     run(names=["www.paas.test"], endpoints=endpoints(*FIVE[:2]), health_check=CHECK)
@@ -184,7 +193,15 @@ def test_a_large_zone_costs_no_more(run, route53, zone):
     client = route53.client()
     for block in range(4):
         changes = [
-            {"Action": "CREATE", "ResourceRecordSet": {"Name": f"h{block}-{number}.paas.test", "Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "198.18.9.9"}]}}
+            {
+                "Action": "CREATE",
+                "ResourceRecordSet": {
+                    "Name": f"h{block}-{number}.paas.test",
+                    "Type": "A",
+                    "TTL": 60,
+                    "ResourceRecords": [{"Value": "198.18.9.9"}],
+                },
+            }
             for number in range(250)
         ]
         client.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
@@ -198,7 +215,9 @@ def test_a_large_zone_costs_no_more(run, route53, zone):
 
 
 @pytest.mark.parametrize("code", ["Throttling", "PriorRequestNotComplete", "ServiceUnavailable"])
-@pytest.mark.parametrize("operation", ["list_hosted_zones_by_name", "list_resource_record_sets", "create_health_check", "change_resource_record_sets"])
+@pytest.mark.parametrize(
+    "operation", ["list_hosted_zones_by_name", "list_resource_record_sets", "create_health_check", "change_resource_record_sets"]
+)
 def test_temporary_errors_are_retried(run, route53, zone, operation, code):
     route53.fail(operation, code, times=2)
     result = run(endpoints=endpoints(*FIVE[:2]), health_check=CHECK)
@@ -240,7 +259,9 @@ def test_somebody_else_was_faster(run, route53, zone):
         if operation == "change_resource_record_sets":
             route53.control.before = None
             for raw in records(route53, zone, Region="ap-southeast-2"):
-                other.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "DELETE", "ResourceRecordSet": raw}]})
+                other.change_resource_record_sets(
+                    HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": "DELETE", "ResourceRecordSet": raw}]}
+                )
 
     route53.control.before = interfere
     run(endpoints=endpoints(*FIVE[:2]))

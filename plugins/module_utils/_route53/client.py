@@ -177,7 +177,9 @@ class Api:
         while True:
             page = self.call("list_health_checks", **parameters)
             checks += [
-                health_check_from_api(raw) for raw in page["HealthChecks"] if (raw.get("CallerReference") or "").startswith(REFERENCE_PREFIX)
+                health_check_from_api(raw)
+                for raw in page["HealthChecks"]
+                if (raw.get("CallerReference") or "").startswith(REFERENCE_PREFIX)
             ]
             if not page.get("IsTruncated"):
                 return tuple(checks)
@@ -234,7 +236,10 @@ class Api:
     def tag_check(self, check: str, name: str, region: str) -> None:
         tags = {"Name": name, "region": region, "managed-by": "multiregion.paas"}
         self.call(
-            "change_tags_for_resource", ResourceType="healthcheck", ResourceId=check, AddTags=[{"Key": key, "Value": tags[key]} for key in tags]
+            "change_tags_for_resource",
+            ResourceType="healthcheck",
+            ResourceId=check,
+            AddTags=[{"Key": key, "Value": tags[key]} for key in tags],
         )
 
     def untagged(self, checks: list[str]) -> list[str]:
@@ -255,7 +260,9 @@ class Api:
     def change_records(self, zone: Zone, batch: Iterable[Change]) -> str:
         changes = [{"Action": change.action, "ResourceRecordSet": change.record.to_api()} for change in batch]
         answer = self.call(
-            "change_resource_record_sets", HostedZoneId=zone.id, ChangeBatch={"Comment": "multiregion.paas.route53_latency", "Changes": changes}
+            "change_resource_record_sets",
+            HostedZoneId=zone.id,
+            ChangeBatch={"Comment": "multiregion.paas.route53_latency", "Changes": changes},
         )
         return short_id(answer["ChangeInfo"]["Id"])
 
@@ -303,7 +310,8 @@ class Reading:
         if keys is None:
             return False
         return any(
-            all(start[order] <= keys[order] and (end is None or keys[order] < end[order]) for order in (0, 1)) for start, end in self._stretches
+            all(start[order] <= keys[order] and (end is None or keys[order] < end[order]) for order in (0, 1))
+            for start, end in self._stretches
         )
 
     def read(self, api: Api, names: Iterable[str]) -> None:

@@ -70,7 +70,11 @@ class RecordSet:
         if self.multivalue:
             api["MultiValueAnswer"] = True
         if self.alias:
-            api["AliasTarget"] = {"HostedZoneId": self.alias.zone_id, "DNSName": self.alias.name, "EvaluateTargetHealth": self.alias.evaluate_health}
+            api["AliasTarget"] = {
+                "HostedZoneId": self.alias.zone_id,
+                "DNSName": self.alias.name,
+                "EvaluateTargetHealth": self.alias.evaluate_health,
+            }
         else:
             api["TTL"] = self.ttl
             api["ResourceRecords"] = [{"Value": value} for value in self.values]

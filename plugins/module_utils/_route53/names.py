@@ -23,7 +23,8 @@ def _label(label: str) -> str:
             raise InvalidDeclaration(f"{label!r} is not a label of an international domain name: {error}") from error
     lowered = raw.lower()
     return "".join(
-        character if character in "*-_" or (character.isascii() and character.isalnum()) else f"\\{ord(character):03o}" for character in lowered
+        character if character in "*-_" or (character.isascii() and character.isalnum()) else f"\\{ord(character):03o}"
+        for character in lowered
     )
 
 

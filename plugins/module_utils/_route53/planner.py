@@ -118,7 +118,8 @@ def _is_latency(record: RecordSet) -> bool:
 def _stands_in_the_way(present: RecordSet, wanted: Iterable[RecordSet]) -> bool:
     """Another policy at the same name and type, or a CNAME at the name, excludes what is wanted."""
     return any(
-        present.type == "CNAME" or (present.type == record.type and present.policy.split()[0] != record.policy.split()[0]) for record in wanted
+        present.type == "CNAME" or (present.type == record.type and present.policy.split()[0] != record.policy.split()[0])
+        for record in wanted
     )
 
 

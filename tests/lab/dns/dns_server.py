@@ -290,13 +290,17 @@ class DnsServer:
 
     async def _serve_status(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """GET / shows the state; POST /reload reads at once and answers when done."""
-        with contextlib.suppress(OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError):
+        with contextlib.suppress(
+            OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError
+        ):
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
             method, path = head.split(b" ", 2)[:2]
             if method == b"POST" and path == b"/reload":
                 await self.reload()
             body = json.dumps(self.status(), indent=1).encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
             await writer.drain()
         writer.close()
 
@@ -352,12 +356,24 @@ def _endpoint(text: str) -> tuple[str, int]:
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Answers as Route 53 would, from the records that a Route 53 API holds.")
     parser.add_argument("--api", default=os.environ.get("AWS_ENDPOINT_URL"), help="URL of the Route 53 API (the moto server)")
-    parser.add_argument("--config", type=Path, help="YAML: regions (name: network) and rtt_ms ('region region': milliseconds); read again when it changes")
+    parser.add_argument(
+        "--config", type=Path, help="YAML: regions (name: network) and rtt_ms ('region region': milliseconds); read again when it changes"
+    )
     parser.add_argument("--listen", default="0.0.0.0", help="address for UDP, TCP and the status page (default: all)")
     parser.add_argument("--port", type=int, default=53)
-    parser.add_argument("--own-address", action="append", default=[], help="what the zones' name servers resolve to (default: the listening address)")
-    parser.add_argument("--upstream", action="append", default=[], metavar="ADDRESS[@PORT]", help="resolver for foreign names (default: this machine's; 'none')")
-    parser.add_argument("--status-port", type=int, default=8053, help="HTTP: GET / is the state, POST /reload reads the API at once (0: off)")
+    parser.add_argument(
+        "--own-address", action="append", default=[], help="what the zones' name servers resolve to (default: the listening address)"
+    )
+    parser.add_argument(
+        "--upstream",
+        action="append",
+        default=[],
+        metavar="ADDRESS[@PORT]",
+        help="resolver for foreign names (default: this machine's; 'none')",
+    )
+    parser.add_argument(
+        "--status-port", type=int, default=8053, help="HTTP: GET / is the state, POST /reload reads the API at once (0: off)"
+    )
     parser.add_argument("--poll", type=float, default=1.0, help="seconds between two readings of the API")
     parser.add_argument("--check-interval", type=float, help="seconds between two health checks, instead of each check's own interval")
     parser.add_argument("--verbose", action="store_true")

@@ -23,7 +23,9 @@ class Route53Source:
             region_name="us-east-1",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
-            config=botocore.config.Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, parameter_validation=False),
+            config=botocore.config.Config(
+                connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}, parameter_validation=False
+            ),
         )
         self._raw: dict[str, tuple[str, list[dict[str, Any]]]] = {}
         self._zones: dict[str, dns_zones.Zone] = {}
@@ -47,7 +49,9 @@ class Route53Source:
             if raw != self._raw.get(zone_id):
                 self._zones[zone_id] = dns_zones.parse_zone(zone_id, raw[0], raw[1], problems)
                 changed = True
-        checks = {check["Id"]: CheckConfig.from_api(check["HealthCheckConfig"]) for check in self._pages("list_health_checks", "HealthChecks")}
+        checks = {
+            check["Id"]: CheckConfig.from_api(check["HealthCheckConfig"]) for check in self._pages("list_health_checks", "HealthChecks")
+        }
         if not changed:
             return None, checks
         self.problems = problems

@@ -136,7 +136,9 @@ def parse_record_set(raw: Mapping[str, Any], problems: list[str]) -> RecordSet |
         rdtype=rdtype,
         ttl=int(raw.get("TTL") or 0),
         rdatas=rdatas,
-        alias=Alias(short_id(alias["HostedZoneId"]), parse_name(alias["DNSName"]), bool(alias.get("EvaluateTargetHealth"))) if alias else None,
+        alias=(
+            Alias(short_id(alias["HostedZoneId"]), parse_name(alias["DNSName"]), bool(alias.get("EvaluateTargetHealth"))) if alias else None
+        ),
         set_identifier=raw.get("SetIdentifier"),
         region=raw.get("Region"),
         weight=raw.get("Weight"),
@@ -161,7 +163,9 @@ def parse_zone(zone_id: str, name: str, record_sets: Iterable[Mapping[str, Any]]
             zone.nodes.setdefault(parent, {})
     apex = zone.nodes.setdefault(zone.name, {})
     if dns.rdatatype.NS not in apex:
-        apex[dns.rdatatype.NS] = [RecordSet(zone.name, dns.rdatatype.NS, 172800, _rdatas(dns.rdatatype.NS, DEFAULT_NAME_SERVERS, problems, name))]
+        apex[dns.rdatatype.NS] = [
+            RecordSet(zone.name, dns.rdatatype.NS, 172800, _rdatas(dns.rdatatype.NS, DEFAULT_NAME_SERVERS, problems, name))
+        ]
     if dns.rdatatype.SOA not in apex:
         primary = zone.name_servers()[0].to_text()
         apex[dns.rdatatype.SOA] = [

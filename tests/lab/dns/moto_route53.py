@@ -181,20 +181,28 @@ def _check_beside(zone: FakeZone, table: Table, record: RecordSet) -> None:
         if other is record:
             continue
         if "CNAME" in (other.type, record.type) and other.type != record.type:
-            _refuse(f"RRSet of type {record.type} with DNS name {record.name} is not permitted because a conflicting RRSet of type {other.type} exists")
+            _refuse(
+                f"RRSet of type {record.type} with DNS name {record.name} is not permitted because a conflicting RRSet of type {other.type} exists"
+            )
         if other.type != record.type:
             continue
         if _policy(other) != _policy(record):
-            _refuse(f"RRSet with DNS name {record.name}, type {record.type} cannot be created as other RRSets exist with the same name and type.")
+            _refuse(
+                f"RRSet with DNS name {record.name}, type {record.type} cannot be created as other RRSets exist with the same name and type."
+            )
         if record.region and other.region == record.region:
-            _refuse(f"RRSet with DNS name {record.name}, type {record.type}, region {record.region} cannot be created as one with the same region exists")
+            _refuse(
+                f"RRSet with DNS name {record.name}, type {record.type}, region {record.region} cannot be created as one with the same region exists"
+            )
         if _policy(record) == "multi_value_answer" and other.ttl is not None and str(other.ttl) != str(record.ttl):
             pass  # AWS answers with the TTL of one of them
     alias = record.alias_target
     if alias and alias["HostedZoneId"] == zone.resource_id:
         target = _stored_name(alias["DNSName"])
         if not any(found.type == record.type for found in table.at(target)):
-            _refuse(f"Tried to create an alias that targets {target}, type {record.type} in zone {zone.resource_id}, but that target was not found")
+            _refuse(
+                f"Tried to create an alias that targets {target}, type {record.type} in zone {zone.resource_id}, but that target was not found"
+            )
     if alias and alias["HostedZoneId"] == "Z2FDTNDATAQYW2" and alias["EvaluateTargetHealth"]:
         _refuse("EvaluateTargetHealth cannot be set to true when alias target is a CloudFront distribution")
 
@@ -325,7 +333,9 @@ def update_health_check(self: Route53) -> ActionResult:
         raise NoSuchHealthCheck(self._get_param("HealthCheckId"))
     version = self._get_param("HealthCheckVersion")
     if version is not None and int(version) != check.health_check_version:
-        raise Route53ClientError("HealthCheckVersionMismatch", "The value of HealthCheckVersion doesn't match the version of the health check.")
+        raise Route53ClientError(
+            "HealthCheckVersionMismatch", "The value of HealthCheckVersion doesn't match the version of the health check."
+        )
     answer = _moto_update_health_check(self)
     if "Regions" in (self._get_param("ResetElements", []) or []):
         check.regions = None

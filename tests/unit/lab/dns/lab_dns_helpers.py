@@ -15,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "lab" / "dns"))
 import dns.name
 import dns.rdatatype
 import dns_answers
+import dns_checks
 import dns_zones
+
+__all__ = ["dns_checks"]
 
 ZONE = "Z1"
 CLIENTS = {"us-east-1": "198.18.1.101", "eu-west-1": "198.18.2.101", "ap-southeast-2": "198.18.3.101"}
@@ -32,7 +35,12 @@ def record(name, rdtype, *values, ttl=60, **more):
 
 
 def alias(name, target, rdtype="A", zone=ZONE, evaluate=True, **more):
-    return {"Name": name, "Type": rdtype, "AliasTarget": {"HostedZoneId": zone, "DNSName": target, "EvaluateTargetHealth": evaluate}, **more}
+    return {
+        "Name": name,
+        "Type": rdtype,
+        "AliasTarget": {"HostedZoneId": zone, "DNSName": target, "EvaluateTargetHealth": evaluate},
+        **more,
+    }
 
 
 def multivalue(name, address, check=None, ttl=60):
@@ -66,4 +74,3 @@ class World:
     def values(self, name, rdtype="A", client="us-east-1"):
         answer = self.ask(name, rdtype, client)
         return sorted(rdata.to_text() for rrset in answer.answer for rdata in rrset)
-

@@ -167,7 +167,11 @@ def test_failover_prefers_the_healthy_primary():
 
 
 def test_a_and_aaaa_are_steered_apart():
-    sets = [*app(**REGIONS), multivalue(f"eu-west-1.{APP}", "2001:db8::1"), alias(APP, f"eu-west-1.{APP}", "AAAA", SetIdentifier="eu", Region="eu-west-1")]
+    sets = [
+        *app(**REGIONS),
+        multivalue(f"eu-west-1.{APP}", "2001:db8::1"),
+        alias(APP, f"eu-west-1.{APP}", "AAAA", SetIdentifier="eu", Region="eu-west-1"),
+    ]
     world = World(*sets)
     assert world.values(APP, "AAAA") == ["2001:db8::1"]
     assert world.values(APP, "A") == ["198.18.1.11", "198.18.1.12"]
@@ -244,7 +248,10 @@ def test_txt_values_are_all_answered():
 
 
 def test_the_deepest_zone_answers():
-    world = World(record("x.sub.example.test.", "A", "198.18.1.1"), others=[("Z2", "sub.example.test.", [record("x.sub.example.test.", "A", "198.18.1.2")])])
+    world = World(
+        record("x.sub.example.test.", "A", "198.18.1.1"),
+        others=[("Z2", "sub.example.test.", [record("x.sub.example.test.", "A", "198.18.1.2")])],
+    )
     assert world.values("x.sub.example.test.") == ["198.18.1.2"]
 
 
@@ -288,10 +295,17 @@ def test_the_longest_network_wins():
 @pytest.mark.parametrize(
     "config",
     [
-        {"regions": [{"name": "a", "subnet": "198.18.1.0/24"}, {"name": "b", "subnet": "198.18.2.0/24"}], "rtt_ms": [{"between": ["a", "b"], "ms": 7}]},
+        {
+            "regions": [{"name": "a", "subnet": "198.18.1.0/24"}, {"name": "b", "subnet": "198.18.2.0/24"}],
+            "rtt_ms": [{"between": ["a", "b"], "ms": 7}],
+        },
         {"regions": {"a": {"subnet": "198.18.1.0/24"}, "b": "198.18.2.0/24"}, "rtt_ms": {"b a": 7}},
         {
-            "networks": {"services": {"subnet": "198.18.0.0/24"}, "a": {"subnet": "198.18.1.0/24", "region": True}, "b": {"subnet": "198.18.2.0/24", "region": True}},
+            "networks": {
+                "services": {"subnet": "198.18.0.0/24"},
+                "a": {"subnet": "198.18.1.0/24", "region": True},
+                "b": {"subnet": "198.18.2.0/24", "region": True},
+            },
             "round_trip_times": [{"between": ["b", "a"], "ms": 7}],
         },
         {"regions": {"a": "198.18.1.0/24", "b": "198.18.2.0/24"}, "rtt_ms": {"a": {"b": 7}}},

@@ -9,11 +9,16 @@ import asyncio
 import ssl
 import subprocess
 
-import lab_dns_helpers  # noqa: F401  (puts the server's folder on the path)
 import pytest
+from lab_dns_helpers import dns_checks
 
-import dns_checks
-from dns_checks import CheckConfig, Checker, State, Unhealthy, probe
+CheckConfig, Checker, State, Unhealthy, probe = (
+    dns_checks.CheckConfig,
+    dns_checks.Checker,
+    dns_checks.State,
+    dns_checks.Unhealthy,
+    dns_checks.probe,
+)
 
 
 def config(**more):
@@ -186,7 +191,11 @@ def test_a_check_recovers():
 def test_a_changed_check_keeps_its_health_until_results_say_otherwise():
     changed = config(path="/other", threshold=10)
     healthy, _report = run_checker(
-        {"a": config()}, {"127.0.0.1": False}, [lambda checker, results: (results.update({"127.0.0.1": True}), checker.update({"a": changed}))], interval=0.05, wait=0.25
+        {"a": config()},
+        {"127.0.0.1": False},
+        [lambda checker, results: (results.update({"127.0.0.1": True}), checker.update({"a": changed}))],
+        interval=0.05,
+        wait=0.25,
     )
     assert healthy == {"a": False}
 
@@ -227,5 +236,12 @@ def test_a_probe_that_breaks_is_a_failure_and_not_the_end():
 
 
 def test_the_apis_form_is_understood():
-    raw = {"Type": "HTTPS", "IPAddress": "198.18.1.1", "FullyQualifiedDomainName": "a.test", "RequestInterval": 10, "FailureThreshold": 1, "EnableSNI": True}
+    raw = {
+        "Type": "HTTPS",
+        "IPAddress": "198.18.1.1",
+        "FullyQualifiedDomainName": "a.test",
+        "RequestInterval": 10,
+        "FailureThreshold": 1,
+        "EnableSNI": True,
+    }
     assert CheckConfig.from_api(raw) == CheckConfig("HTTPS", "198.18.1.1", 443, "/", "a.test", interval=10, threshold=1, sni=True)

@@ -83,7 +83,9 @@ class Running:
 
     def ask(self, name, rdtype="A", tcp=False, subnet=None, flags=dns.flags.RD, edns=0, payload=1232, **more):
         options = [dns.edns.ECSOption(*subnet)] if subnet else []
-        query = dns.message.make_query(name, rdtype, flags=flags, use_edns=edns if edns is not None else False, options=options, payload=payload, **more)
+        query = dns.message.make_query(
+            name, rdtype, flags=flags, use_edns=edns if edns is not None else False, options=options, payload=payload, **more
+        )
         return (dns.query.tcp if tcp else dns.query.udp)(query, "127.0.0.1", port=self.server.port, timeout=5)
 
     def status(self, method="GET", path="/"):

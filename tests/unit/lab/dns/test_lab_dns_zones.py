@@ -28,7 +28,9 @@ def test_names_are_read_as_route_53_writes_them(text, expected):
 
 def test_a_malformed_soa_is_replaced_and_reported():
     problems = []
-    zone = dns_zones.parse_zone("/hostedzone/Z1", "example.test.", [record("example.test.", "SOA", "{'Value': 'ns. x. 1 2 3 4 5'}")], problems)
+    zone = dns_zones.parse_zone(
+        "/hostedzone/Z1", "example.test.", [record("example.test.", "SOA", "{'Value': 'ns. x. 1 2 3 4 5'}")], problems
+    )
     assert zone.soa().rdatas[0].minimum == 86400
     assert len(problems) == 1
 

@@ -11,7 +11,12 @@ import random
 
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.client import Api
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.declaration import declare
-from ansible_collections.multiregion.paas.plugins.module_utils._route53.model import Current, Zone, health_check_from_api, record_set_from_api
+from ansible_collections.multiregion.paas.plugins.module_utils._route53.model import (
+    Current,
+    Zone,
+    health_check_from_api,
+    record_set_from_api,
+)
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.runner import Runner
 
 ZONE = Zone("Z1", "example.com")
@@ -19,9 +24,12 @@ REGIONS = ("us-east-1", "eu-west-1", "ap-southeast-2", "eu-central-1", "us-west-
 CHECKERS = ("us-east-1", "eu-west-1", "ap-southeast-1", "us-west-2")
 NAME = "app.example.com"
 CHECK = {"type": "HTTPS", "host": NAME, "path": "/health", "interval": 10}
-EMPTY_CHECK = dict.fromkeys(
-    ("port", "path", "search_string", "host", "regions", "enable_sni"), None
-) | {"type": "HTTPS", "interval": 30, "failure_threshold": 3, "measure_latency": False}
+EMPTY_CHECK = dict.fromkeys(("port", "path", "search_string", "host", "regions", "enable_sni"), None) | {
+    "type": "HTTPS",
+    "interval": 30,
+    "failure_threshold": 3,
+    "measure_latency": False,
+}
 
 
 class Refused(Exception):
@@ -146,7 +154,11 @@ class FakeRoute53:
     def _list_hosted_zones(self, Marker=""):
         ids = [zone_id for zone_id in sorted(self.zones) if zone_id >= Marker]
         page, rest = ids[: self.page], ids[self.page :]
-        return {"HostedZones": [self._zone_raw(zone_id) for zone_id in page], "IsTruncated": bool(rest), **({"NextMarker": rest[0]} if rest else {})}
+        return {
+            "HostedZones": [self._zone_raw(zone_id) for zone_id in page],
+            "IsTruncated": bool(rest),
+            **({"NextMarker": rest[0]} if rest else {}),
+        }
 
     def _list_resource_record_sets(self, HostedZoneId, StartRecordName=None, StartRecordType="", StartRecordIdentifier=""):
         if HostedZoneId not in self.zones:
@@ -168,7 +180,11 @@ class FakeRoute53:
         ids = [check for check in sorted(self.checks) if check >= Marker]
         size = min(int(MaxItems), max(self.page, 1))
         page, rest = ids[:size], ids[size:]
-        return {"HealthChecks": [copy.deepcopy(self.checks[check]) for check in page], "IsTruncated": bool(rest), **({"NextMarker": rest[0]} if rest else {})}
+        return {
+            "HealthChecks": [copy.deepcopy(self.checks[check]) for check in page],
+            "IsTruncated": bool(rest),
+            **({"NextMarker": rest[0]} if rest else {}),
+        }
 
     def _create_health_check(self, CallerReference, HealthCheckConfig):
         assert len(CallerReference) <= 64
@@ -179,7 +195,12 @@ class FakeRoute53:
             return {"HealthCheck": copy.deepcopy(self.checks[check])}
         check = f"hc-{next(self.numbers):04d}"
         self.references[CallerReference] = check, HealthCheckConfig
-        self.checks[check] = {"Id": check, "CallerReference": CallerReference, "HealthCheckConfig": HealthCheckConfig, "HealthCheckVersion": 1}
+        self.checks[check] = {
+            "Id": check,
+            "CallerReference": CallerReference,
+            "HealthCheckConfig": HealthCheckConfig,
+            "HealthCheckVersion": 1,
+        }
         return {"HealthCheck": copy.deepcopy(self.checks[check])}
 
     def _update_health_check(self, HealthCheckId, HealthCheckVersion, ResetElements=(), **config):
@@ -206,7 +227,10 @@ class FakeRoute53:
 
     def _list_tags_for_resources(self, ResourceType, ResourceIds):
         assert 0 < len(ResourceIds) <= 10
-        sets = [{"ResourceId": check, "Tags": [{"Key": key, "Value": value} for key, value in self.tags.get(check, {}).items()]} for check in ResourceIds]
+        sets = [
+            {"ResourceId": check, "Tags": [{"Key": key, "Value": value} for key, value in self.tags.get(check, {}).items()]}
+            for check in ResourceIds
+        ]
         return {"ResourceTagSets": sets}
 
     def _get_change(self, Id):

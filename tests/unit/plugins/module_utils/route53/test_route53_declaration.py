@@ -48,7 +48,13 @@ EU = endpoint("eu-west-1", "192.0.2.2")
         ({"health_check": {"host": "*.example.com"}}, "wildcard"),
         ({"health_check": {"path": "/" + "x" * 255}}, "255 characters"),
         (
-            {"endpoints": [endpoint("us-east-1", target={"dns_name": "d.cloudfront.net", "zone_id": CLOUDFRONT_ZONE, "evaluate_target_health": True})]},
+            {
+                "endpoints": [
+                    endpoint(
+                        "us-east-1", target={"dns_name": "d.cloudfront.net", "zone_id": CLOUDFRONT_ZONE, "evaluate_target_health": True}
+                    )
+                ]
+            },
             "CloudFront",
         ),
     ],

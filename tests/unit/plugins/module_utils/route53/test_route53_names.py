@@ -39,7 +39,12 @@ def test_what_is_no_name(text):
 
 @pytest.mark.parametrize(
     ("name", "zone", "expected"),
-    [("example.com", "example.com", True), ("a.b.example.com", "example.com", True), ("badexample.com", "example.com", False), ("com", "example.com", False)],
+    [
+        ("example.com", "example.com", True),
+        ("a.b.example.com", "example.com", True),
+        ("badexample.com", "example.com", False),
+        ("com", "example.com", False),
+    ],
 )
 def test_is_within(name, zone, expected):
     assert names.is_within(name, zone) is expected

@@ -80,7 +80,10 @@ def test_another_ttl_updates_only_what_has_one():
 
 def test_another_address_is_added_and_the_old_one_removed_in_the_same_step():
     made = planned(after(), endpoints=[endpoint("us-east-1", "192.0.2.7"), EU])
-    assert steps(made) == [("DELETE", "us-east-1.app.example.com", "A", "192.0.2.1"), ("UPSERT", "us-east-1.app.example.com", "A", "192.0.2.7")]
+    assert steps(made) == [
+        ("DELETE", "us-east-1.app.example.com", "A", "192.0.2.1"),
+        ("UPSERT", "us-east-1.app.example.com", "A", "192.0.2.7"),
+    ]
     assert len(made.units) == 1
 
 
@@ -153,7 +156,13 @@ def test_two_labels_that_swap_their_regions_are_both_deleted_first():
         {"Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.50"}]},
         {"Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.50"}], "SetIdentifier": "w", "Weight": 10},
         {"Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.50"}], "SetIdentifier": "f", "Failover": "PRIMARY"},
-        {"Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.50"}], "SetIdentifier": "g", "GeoLocation": {"ContinentCode": "EU"}},
+        {
+            "Type": "A",
+            "TTL": 60,
+            "ResourceRecords": [{"Value": "192.0.2.50"}],
+            "SetIdentifier": "g",
+            "GeoLocation": {"ContinentCode": "EU"},
+        },
         {"Type": "A", "TTL": 60, "ResourceRecords": [{"Value": "192.0.2.50"}], "SetIdentifier": "m", "MultiValueAnswer": True},
         {"Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": "www.example.org"}]},
         {"Type": "CNAME", "TTL": 60, "ResourceRecords": [{"Value": "www.example.org"}], "SetIdentifier": "l", "Region": "us-east-1"},
@@ -194,7 +203,9 @@ def test_regional_names_can_be_switched_on_and_off():
 
 def test_switching_regional_names_off_leaves_records_that_are_not_pointed_to():
     fake = after(regional_names=False)
-    fake.put(Name="us-east-1." + NAME, Type="A", TTL=60, SetIdentifier="theirs", MultiValueAnswer=True, ResourceRecords=[{"Value": "192.0.2.77"}])
+    fake.put(
+        Name="us-east-1." + NAME, Type="A", TTL=60, SetIdentifier="theirs", MultiValueAnswer=True, ResourceRecords=[{"Value": "192.0.2.77"}]
+    )
     assert planned(fake, regional_names=False).empty
 
 
@@ -213,7 +224,10 @@ def test_an_endpoint_changes_from_addresses_to_a_target_and_back():
 def test_a_target_without_regional_names_is_a_latency_alias():
     target = {"dns_name": "dualstack.lb.elb.amazonaws.com", "zone_id": "ZELB", "evaluate_target_health": None}
     made = plan(Current(), declaration(regional_names=False, endpoints=[endpoint("us-east-1", target=target)]))
-    assert [(change.record.type, change.record.alias.name) for change in made.changes] == [("A", target["dns_name"]), ("AAAA", target["dns_name"])]
+    assert [(change.record.type, change.record.alias.name) for change in made.changes] == [
+        ("A", target["dns_name"]),
+        ("AAAA", target["dns_name"]),
+    ]
 
 
 def dual(region, number):
@@ -242,7 +256,11 @@ def test_aaaa_goes_when_an_endpoint_loses_it():
 
 def test_a_wildcard_has_its_regional_names_beside_it():
     fake = after(names=["*.example.com"])
-    assert {raw["Name"] for raw in fake.records()} == {octal("*.example.com"), "us-east-1._wildcard.example.com.", "eu-west-1._wildcard.example.com."}
+    assert {raw["Name"] for raw in fake.records()} == {
+        octal("*.example.com"),
+        "us-east-1._wildcard.example.com.",
+        "eu-west-1._wildcard.example.com.",
+    }
     assert planned(fake, names=["*.example.com"]).empty
 
 
@@ -255,7 +273,14 @@ def test_values_are_compared_by_meaning():
     fake = FakeRoute53()
     for region, address in (("us-east-1", "2001:0DB8:0:0:0:0:0:1"), ("eu-west-1", "2001:db8::0002")):
         short = {"us-east-1": "2001:db8::1", "eu-west-1": "2001:db8::2"}[region]
-        fake.put(Name=f"{region}.APP.example.com", Type="AAAA", SetIdentifier=short, MultiValueAnswer=True, TTL=60, ResourceRecords=[{"Value": address}])
+        fake.put(
+            Name=f"{region}.APP.example.com",
+            Type="AAAA",
+            SetIdentifier=short,
+            MultiValueAnswer=True,
+            TTL=60,
+            ResourceRecords=[{"Value": address}],
+        )
         alias = {"HostedZoneId": "Z1", "DNSName": f"{region}.App.Example.com.", "EvaluateTargetHealth": True}
         fake.put(Name=NAME, Type="AAAA", SetIdentifier=region, Region=region, AliasTarget=alias)
     assert planned(fake, endpoints=[endpoint("us-east-1", "2001:db8::1"), endpoint("eu-west-1", "2001:db8:0::2")]).empty
@@ -312,7 +337,10 @@ def test_another_search_string_is_an_update():
     assert len(planned(fake, health_check=CHECK | {"search_string": "two"}).updates) == 2
 
 
-@pytest.mark.parametrize("change", [{"interval": 30}, {"measure_latency": True}, {"type": "HTTP"}, {"path": "/other"}, {"host": "other.example.com"}, {"port": 8443}])
+@pytest.mark.parametrize(
+    "change",
+    [{"interval": 30}, {"measure_latency": True}, {"type": "HTTP"}, {"path": "/other"}, {"host": "other.example.com"}, {"port": 8443}],
+)
 def test_what_aws_does_not_let_change_is_replaced(change):
     fake = after(health_check=CHECK)
     made = planned(fake, health_check=CHECK | change)
@@ -339,7 +367,9 @@ def test_without_purge_nothing_is_released():
 def test_an_orphan_of_this_declaration_is_released():
     fake = after(health_check=CHECK)
     made = planned(after(), health_check=CHECK)
-    fake._create_health_check(fake.checks["hc-0001"]["CallerReference"][:-12] + "000000000000", {**made.creates[0].config.to_api(), "Port": 9})
+    fake._create_health_check(
+        fake.checks["hc-0001"]["CallerReference"][:-12] + "000000000000", {**made.creates[0].config.to_api(), "Port": 9}
+    )
     assert [check.config.key.port for check in planned(fake, health_check=CHECK).releases] == [9]
 
 
@@ -360,7 +390,9 @@ def test_a_check_that_another_name_of_the_reading_uses_is_not_released():
 
 
 def upsert(number, size=1):
-    return (Change("UPSERT", RecordSet(f"n{number}.example.com", "A", ttl=60, values=tuple(f"192.0.2.{number}" for _unused in range(size)))),)
+    return (
+        Change("UPSERT", RecordSet(f"n{number}.example.com", "A", ttl=60, values=tuple(f"192.0.2.{number}" for _unused in range(size)))),
+    )
 
 
 def test_a_batch_holds_a_thousand_elements_and_an_upsert_counts_twice():
@@ -384,7 +416,10 @@ def test_a_unit_is_never_torn_apart():
 
 
 def test_a_name_too_large_for_one_batch_goes_in_order():
-    many = [endpoint(region, *[f"198.51.{block}.{number}" for number in range(1, 255)]) for block, region in enumerate(("us-east-1", "eu-west-1", "ap-southeast-2"))]
+    many = [
+        endpoint(region, *[f"198.51.{block}.{number}" for number in range(1, 255)])
+        for block, region in enumerate(("us-east-1", "eu-west-1", "ap-southeast-2"))
+    ]
     made = plan(Current(), declaration(endpoints=many))
     assert len(made.units) == 4
     assert {change.record.multivalue for change in made.units[-1]} == {False}
@@ -399,8 +434,13 @@ def test_the_diff_is_a_line_for_each_thing():
     fake = after(health_check=CHECK)
     options = {"endpoints": [US, EU, AP], "ttl": 30, "health_check": CHECK | {"failure_threshold": 1}}
     before, later = diff(current(fake), planned(fake, **options))
-    assert "us-east-1.app.example.com A [192.0.2.1] multivalue: 192.0.2.1, 60 s (health check HTTPS 192.0.2.1:443/health as app.example.com)\n" in before
-    assert "app.example.com A [ap-southeast-2] latency ap-southeast-2: alias ap-southeast-2.app.example.com, evaluates its health\n" in later
+    assert (
+        "us-east-1.app.example.com A [192.0.2.1] multivalue: 192.0.2.1, 60 s (health check HTTPS 192.0.2.1:443/health as app.example.com)\n"
+        in before
+    )
+    assert (
+        "app.example.com A [ap-southeast-2] latency ap-southeast-2: alias ap-southeast-2.app.example.com, evaluates its health\n" in later
+    )
     assert "health check HTTPS 192.0.2.1:443/health as app.example.com: every 10 s, 1 failures, SNI\n" in later
     assert "new:" not in before + later
     assert before.splitlines() == sorted(before.splitlines())

@@ -28,7 +28,11 @@ def endpoints(draw, single):
     found = []
     for region, label in zip(regions, labels):
         if draw(st.integers(0, 9)) == 0:
-            target = {"dns_name": draw(st.sampled_from(("lb.elb.amazonaws.com", "dualstack.lb.elb.amazonaws.com"))), "zone_id": "ZELB", "evaluate_target_health": None}
+            target = {
+                "dns_name": draw(st.sampled_from(("lb.elb.amazonaws.com", "dualstack.lb.elb.amazonaws.com"))),
+                "zone_id": "ZELB",
+                "evaluate_target_health": None,
+            }
             found.append(endpoint(region, label=label, target=target))
             continue
         most = 1 if single else 3
@@ -60,7 +64,14 @@ foreign_sets = st.lists(
         [
             {"Name": "app.example.com", "Type": "TXT", "TTL": 5, "ResourceRecords": [{"Value": '"t"'}]},
             {"Name": "mail.example.com", "Type": "A", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.200"}]},
-            {"Name": "far.example.com", "Type": "A", "TTL": 5, "SetIdentifier": "f", "Region": "us-east-1", "ResourceRecords": [{"Value": "192.0.2.201"}]},
+            {
+                "Name": "far.example.com",
+                "Type": "A",
+                "TTL": 5,
+                "SetIdentifier": "f",
+                "Region": "us-east-1",
+                "ResourceRecords": [{"Value": "192.0.2.201"}],
+            },
             {"Name": "us-east-1.example.net", "Type": "A", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.202"}]},
         ]
     ),
@@ -72,10 +83,26 @@ standing_sets = st.lists(
             [{"Name": "app.example.com", "Type": "A", "TTL": 5, "ResourceRecords": [{"Value": "192.0.2.203"}]}],
             [{"Name": "www.example.com", "Type": "CNAME", "TTL": 5, "ResourceRecords": [{"Value": "x.example.org"}]}],
             [
-                {"Name": "www.example.com", "Type": "A", "TTL": 5, "SetIdentifier": str(number), "Weight": number, "ResourceRecords": [{"Value": f"192.0.2.{number}"}]}
+                {
+                    "Name": "www.example.com",
+                    "Type": "A",
+                    "TTL": 5,
+                    "SetIdentifier": str(number),
+                    "Weight": number,
+                    "ResourceRecords": [{"Value": f"192.0.2.{number}"}],
+                }
                 for number in (1, 2)
             ],
-            [{"Name": "app.example.com", "Type": "A", "TTL": 5, "SetIdentifier": "x", "Region": "eu-west-1", "ResourceRecords": [{"Value": "192.0.2.204"}]}],
+            [
+                {
+                    "Name": "app.example.com",
+                    "Type": "A",
+                    "TTL": 5,
+                    "SetIdentifier": "x",
+                    "Region": "eu-west-1",
+                    "ResourceRecords": [{"Value": "192.0.2.204"}],
+                }
+            ],
         ]
     ),
     max_size=1,

@@ -20,7 +20,10 @@ from ansible_collections.multiregion.paas.plugins.module_utils._route53.errors i
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.planner import plan
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.runner import Runner
 
-FIVE = [endpoint(region, f"192.0.2.{number}") for number, region in enumerate(("us-east-1", "eu-west-1", "ap-southeast-2", "eu-central-1", "us-west-2"))]
+FIVE = [
+    endpoint(region, f"192.0.2.{number}")
+    for number, region in enumerate(("us-east-1", "eu-west-1", "ap-southeast-2", "eu-central-1", "us-west-2"))
+]
 
 
 def test_from_nothing_and_again():
@@ -108,7 +111,9 @@ def test_waiting_ends_at_the_deadline():
 # -- temporary errors
 
 
-@pytest.mark.parametrize("error", [Refused("Throttling"), Refused("PriorRequestNotComplete"), Refused("Odd", status=503), Lost("connection reset")])
+@pytest.mark.parametrize(
+    "error", [Refused("Throttling"), Refused("PriorRequestNotComplete"), Refused("Odd", status=503), Lost("connection reset")]
+)
 @pytest.mark.parametrize(
     "operation",
     ["list_resource_record_sets", "list_health_checks", "create_health_check", "change_tags_for_resource", "change_resource_record_sets"],
@@ -249,7 +254,9 @@ def test_a_check_that_any_record_names_is_kept(zone):
     fake = FakeRoute53(zones=(("Z1", "example.com.", False), ("Z2", "example.net.", False)))
     run(fake, health_check=CHECK)
     name = "theirs.example." + ("com" if zone == "Z1" else "net")
-    fake.put(zone, Name=name, Type="A", TTL=60, SetIdentifier="x", Weight=1, ResourceRecords=[{"Value": "192.0.2.1"}], HealthCheckId="hc-0001")
+    fake.put(
+        zone, Name=name, Type="A", TTL=60, SetIdentifier="x", Weight=1, ResourceRecords=[{"Value": "192.0.2.1"}], HealthCheckId="hc-0001"
+    )
     result = run(fake, state="absent", endpoints=[])
     assert set(fake.checks) == {"hc-0001"}
     assert [change["name"] for change in result["changes"] if change["type"] == "health_check"] == [
@@ -289,7 +296,9 @@ def test_a_zone_that_goes_away_during_the_proof_names_nothing():
 
 def test_foreign_checks_survive_everything():
     fake = FakeRoute53()
-    fake._create_health_check("theirs", {"Type": "HTTPS", "IPAddress": "192.0.2.1", "Port": 443, "FullyQualifiedDomainName": NAME, "ResourcePath": "/health"})
+    fake._create_health_check(
+        "theirs", {"Type": "HTTPS", "IPAddress": "192.0.2.1", "Port": 443, "FullyQualifiedDomainName": NAME, "ResourcePath": "/health"}
+    )
     run(fake, health_check=CHECK)
     run(fake, state="absent", endpoints=[])
     assert [check["CallerReference"] for check in fake.checks.values()] == ["theirs"]
@@ -322,7 +331,10 @@ def test_killed_anywhere_the_next_run_heals(operation, skip, after):
 
 def test_killed_between_two_batches_nothing_is_left_behind():
     fake = FakeRoute53()
-    many = [endpoint(region, *[f"198.51.{block}.{number}" for number in range(1, 255)]) for block, region in enumerate(("us-east-1", "eu-west-1", "us-west-2"))]
+    many = [
+        endpoint(region, *[f"198.51.{block}.{number}" for number in range(1, 255)])
+        for block, region in enumerate(("us-east-1", "eu-west-1", "us-west-2"))
+    ]
     fake.fail("change_resource_record_sets", Killed(), skip=1)
     with pytest.raises(Killed):
         run(fake, endpoints=many, health_check=CHECK)
@@ -334,7 +346,13 @@ def test_killed_between_two_batches_nothing_is_left_behind():
 # -- zones
 
 
-ZONES = (("ZA", "example.com.", False), ("ZB", "example.com.", True), ("ZC", "sub.example.com.", False), ("ZD", "twice.org.", False), ("ZE", "twice.org.", False))
+ZONES = (
+    ("ZA", "example.com.", False),
+    ("ZB", "example.com.", True),
+    ("ZC", "sub.example.com.", False),
+    ("ZD", "twice.org.", False),
+    ("ZE", "twice.org.", False),
+)
 
 
 @pytest.mark.parametrize("page", [1, 2, 100])
