@@ -82,7 +82,7 @@ def test_a_server_without_a_cluster(empty):
 
 
 def test_clone_and_leave_alone(servers):
-    primary, follower, _ = servers
+    primary, follower, _third = servers
     insert(primary, 1, 100)
     foreseen = follower.follow(primary, check=True)
     assert foreseen["changed"] and foreseen["action"] == "cloned" and follower.info()["role"] == "absent"
@@ -116,7 +116,7 @@ def test_the_password_is_in_the_passfile_only(pair):
 
 
 def test_a_killed_clone_heals(servers):
-    primary, follower, _ = servers
+    primary, follower, _third = servers
     primary.sql("CREATE TABLE ballast AS SELECT repeat('x', 1000) FROM generate_series(1, 20000);")
     arguments = {
         "_module": "pg_follower", "cluster": f"{follower.version}/main", "state": "following", "bandwidth_limit": "2M",
@@ -149,7 +149,7 @@ def test_an_empty_directory_is_used_and_foreign_files_are_not(servers):
 
 
 def test_a_foreign_cluster_is_refused(servers):
-    primary, other, _ = servers
+    primary, other, _third = servers
     other.shell(f"cp -a /var/lib/postgresql/foreign {other.data}")
     before = other.info()
     for on_divergence in ("fail", "rewind", "reclone"):
@@ -159,7 +159,7 @@ def test_a_foreign_cluster_is_refused(servers):
 
 
 def test_a_writable_primary_is_not_demoted(servers):
-    primary, other, _ = servers
+    primary, other, _third = servers
     other.become_primary()
     with pytest.raises(Failed, match="running, writable primary"):
         other.follow(primary, on_divergence="reclone")
@@ -209,7 +209,7 @@ def test_switchover_and_back(pair):
 
 
 def test_the_candidate_sees_the_shutdown_itself(pair):
-    old, new, _ = pair
+    old, new, _third = pair
     insert(old, 1, 10)
     with pytest.raises(Failed, match="shutdown checkpoint has not arrived"):
         new.state("promoted", after_lsn="shutdown", timeout=1)
@@ -224,7 +224,7 @@ def test_the_candidate_sees_the_shutdown_itself(pair):
 
 
 def test_a_fence_is_lifted_when_nobody_was_promoted(pair):
-    old, new, _ = pair
+    old, new, _third = pair
     old.state("fenced")
     result = old.state("promoted", lift_fence=True)
     assert result["role"] == "primary" and result["timeline"] == 1 and not result["fenced"]
@@ -233,7 +233,7 @@ def test_a_fence_is_lifted_when_nobody_was_promoted(pair):
 
 
 def test_what_is_missing_is_not_promoted(pair):
-    old, new, _ = pair
+    old, new, _third = pair
     assert new.state("detached")["action"] == "detached"
     insert(old, 1, 10)
     fenced = old.state("fenced")
@@ -244,7 +244,7 @@ def test_what_is_missing_is_not_promoted(pair):
 
 def test_an_exact_after_lsn_is_not_enough(pair):
     """The shutdown checkpoint starts at the position that is told; one that ends there has not got it."""
-    _, new, _ = pair
+    _old, new, _third = pair
     replayed = new.info()["replay_lsn"]
     with pytest.raises(Failed, match="not promoted"):
         new.state("promoted", after_lsn=replayed, timeout=1)
@@ -254,7 +254,7 @@ def test_an_exact_after_lsn_is_not_enough(pair):
 
 
 def diverge(pair, kill=True):
-    old, new, _ = pair
+    old, new, _third = pair
     insert(old, 1, 10)
     new.rows(10)
     new.state("detached")
@@ -283,7 +283,7 @@ def test_a_diverged_primary_is_rewound(pair, kill):
 
 
 def test_a_rewind_that_cannot_work_keeps_the_old_directory(servers):
-    old, new, _ = servers
+    old, new, _third = servers
     old.wipe()
     old.become_primary(template="foreign", settings="wal_log_hints = off")
     old.sql(ROLES)
@@ -338,9 +338,9 @@ def test_a_follower_that_went_too_far_is_rewound(pair):
 
 
 def test_a_follower_whose_log_is_gone(pair):
-    primary, follower, _ = pair
+    primary, follower, _third = pair
     follower.shell(f"systemctl stop {follower.unit}")
-    for _ in range(7):
+    for _round in range(7):
         primary.sql("SELECT pg_switch_wal(); CREATE TABLE IF NOT EXISTS x (); DROP TABLE x;")
     primary.sql("CHECKPOINT")
     primary.wait("SELECT wal_status FROM pg_replication_slots", "lost")
@@ -354,7 +354,7 @@ def test_a_follower_whose_log_is_gone(pair):
 
 
 def test_detached_ends_the_stream_and_lasts(pair):
-    primary, follower, _ = pair
+    primary, follower, _third = pair
     started = follower.start_time()
     assert follower.state("detached", check=True)["changed"] and follower.info()["streaming"]
     result = follower.state("detached")
@@ -400,7 +400,7 @@ def test_a_frozen_server_is_fenced(pair):
 
 
 def test_a_crashed_follower_comes_back(pair):
-    primary, follower, _ = pair
+    primary, follower, _third = pair
     insert(primary, 1, 5)
     follower.rows(5)
     follower.shell("pkill -KILL -x postgres")
