@@ -10,8 +10,8 @@ import shutil
 import sys
 import time
 
-from .core import (APP_NAME, GLOBAL, LIB, Fail, State, app_dir, apps, docker, flags, info1, info2, out, prop, report, set_prop,
-                   verbose, verify_app, warn, write)
+from .core import (APP_NAME, GLOBAL, LIB, Fail, State, app_dir, apps, flags, info1, info2, out, prop, report, set_prop, verify_app,
+                   warn, write)
 
 # Plugins that keep properties of an app below config/PLUGIN/APP.
 PLUGINS = ("app-json", "apps", "builder", "builder-dockerfile", "buildpacks", "checks", "cron", "docker-options", "git", "logs",
@@ -85,13 +85,12 @@ def confirm(app: str) -> None:
         raise Fail("Confirmation did not match test. Aborted.", raw=True)
 
 
-def destroy(app: str, quiet_retire: bool = False) -> None:
-    from . import nginx, scheduler
+def destroy(app: str) -> None:
+    from . import nginx, scheduler, settings
 
     info1(f"Destroying {app} (including all add-ons)")
     info1("Updated schedule file")
-    if scheduler.is_deployed(app):
-        info1("Removed" if State.force and not quiet_retire else "Updated schedule file")
+    info1("Updated schedule file" if any(settings.cron_tasks(other) for other in apps() if other != app) else "Removed")
     info1("Cleaning up...")
     info1("Retiring old containers and images")
     scheduler.remove_all(app)
@@ -164,7 +163,7 @@ def cmd_rename(args: list[str]) -> None:
     info1(f"Renaming {old} to {new}")
     create(new)
     copy_state(old, new, rename=True)
-    destroy(old, quiet_retire=True)
+    destroy(old)
     after_copy(new, bool(options.get("skip-deploy")))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from .core import GLOBAL, Fail, app_dir, computed, docker, info1, info2, out, prop, report, run, set_prop, set_property, triple, verify_app, warn, verbose
+from .core import GLOBAL, Fail, docker, info1, info2, out, prop, report, set_prop, set_property, triple, verify_app, warn, verbose
 
 DEFAULT_UPTIME = 10
 
@@ -160,10 +160,11 @@ def check_container(app: str, cid: str, process: str, name: str, address: str, s
             docker("container", "update", "--restart=no", cid, check=False)
             docker("container", "stop", "-t", scheduler.stop_timeout(app), cid, check=False)
             out(cid)
-        warn(f"Could not start due to {failed} failed checks ({name})")
+        message = f"Could not start due to {failed} failed checks ({name})"
+        warn(message)
         for _time in range(2 if stop else 1):
             container_output(app, cid, name)
-        raise Fail()
+        raise Fail(shown=message)
     verbose(f"All checks successful ({name})")
     container_output(app, cid, name)
 

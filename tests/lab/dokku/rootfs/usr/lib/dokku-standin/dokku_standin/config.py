@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .core import GLOBAL, LIB, Fail, State, flags, info1, info2, out, read, stdin_bytes, verbose, verify_app_or_global, warn, write
+from .core import GLOBAL, LIB, Fail, State, flags, info1, info2, out, read, stdin_bytes, verify_app_or_global, warn, write
 
 KEY = re.compile(r"^[a-zA-Z_][a-zA-Z0-9_]*$")
 ESCAPES = {"n": "\n", "r": "\r"}

@@ -28,11 +28,14 @@ class State:
 
 
 class Fail(Exception):
-    """A command that ends with an error; `raw` texts are printed without Dokku's exclamation mark."""
+    """A command that ends with an error.
 
-    def __init__(self, message: str = "", rc: int = 1, raw: bool = False) -> None:
+    `raw` texts are printed without Dokku's exclamation mark; `shown` was printed already, where it happened.
+    """
+
+    def __init__(self, message: str = "", rc: int = 1, raw: bool = False, shown: str = "") -> None:
         super().__init__(message)
-        self.message, self.rc, self.raw = message, rc, raw
+        self.message, self.rc, self.raw, self.shown = message, rc, raw, shown
 
 
 # --- output

@@ -31,6 +31,17 @@ def phases_of(text: str) -> list[str]:
     return phases
 
 
+def split(text: str) -> list[str]:
+    """Several options in one string are kept one by one, each with its value."""
+    found: list[str] = []
+    for word in text.split(" "):
+        if word.startswith("-") or not found:
+            found.append(word)
+        else:
+            found[-1] += f" {word}"
+    return found
+
+
 def change(args: list[str], add: bool) -> None:
     processes, rest = parse(args)
     app = verify_app(rest[0] if rest else None)
@@ -41,7 +52,7 @@ def change(args: list[str], add: bool) -> None:
     for phase in phases:
         for key in [f"{phase}.{process}" for process in processes] or [phase]:
             values = prop_list("docker-options", app, key)
-            values = sorted([*values, option]) if add else [value for value in values if value != option]
+            values = sorted([*values, *split(option)]) if add else [value for value in values if value not in split(option)]
             set_prop_list("docker-options", app, key, values)
 
 

@@ -23,14 +23,14 @@ OPTIONS = "no-agent-forwarding,no-user-rc,no-X11-forwarding,no-port-forwarding"
 # --- plugins: the core ones by name, nothing can be installed
 
 def describe(name: str) -> str:
-    words = {"00_dokku-standard": "standard", "20_events": "events logging"}.get(name, name)
+    words = {"00_dokku-standard": "standard", "20_events": "events logging", "certs": "certificate management"}.get(name, name)
     return f"dokku core {words} plugin"
 
 
 def cmd_plugin_list(args: list[str]) -> None:
     options, _rest = flags("plugin:list", args, (), ("format",))
     if options.get("format") == "json":
-        rows = [{"name": name, "version": VERSION, "enabled": True, "core": True, "description": describe(name), "source_url": "",
+        rows = [{"name": name, "version": "0.34.0" if name == "builds" else VERSION, "enabled": True, "core": True, "description": describe(name), "source_url": "",
                  "committish": "", "branch": ""} for name in CORE_PLUGINS]
         out(json.dumps(rows, separators=(",", ":")))
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from .core import GLOBAL, Fail, State, docker, flags, info1, info2, out, prop, report, set_property, triple, verify_app
+from .core import GLOBAL, Fail, State, docker, flags, info1, info2, out, prop, report, set_property, triple
 
 LABEL = "com.dokku.network-name"
 ATTACH = ("attach-post-create", "attach-post-deploy")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 from . import certs, domains, ports
-from .core import (GLOBAL, LIB, ROOT, Fail, State, app_dir, apps, computed, info1, out, prop, read, report, run, set_property,
-                   triple, verbose, verify_app, warn, write)
+from .core import (GLOBAL, LIB, Fail, State, app_dir, apps, computed, info1, out, prop, read, report, run, set_property, triple,
+                   verbose, verify_app, warn, write)
 
 # Key -> default in effect. The order is the one Dokku lists in its error message.
 KEYS = {

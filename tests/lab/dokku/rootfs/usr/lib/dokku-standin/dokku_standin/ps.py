@@ -9,8 +9,8 @@ import json
 import re
 
 from . import scheduler
-from .core import (GLOBAL, LIB, Fail, apps, computed, docker, err, flags, info1, info2, merged, out, prop, prop_list, read, report,
-                   run, set_prop, set_prop_list, set_property, triple, verbose, verify_app, warn, write)
+from .core import (GLOBAL, LIB, Fail, State, apps, docker, err, flags, info1, info2, merged, out, prop, prop_list, read, report, run,
+                   set_prop, set_prop_list, set_property, triple, verbose, verify_app, warn, write)
 
 PROPERTIES = ["dockerfile-start-cmd", "procfile-path", "restart-policy", "restore", "skip-deploy", "start-cmd", "stop-timeout-seconds"]
 
@@ -163,7 +163,7 @@ def repeat_failure(failure: Fail) -> Fail:
         text = failure.message if failure.raw else f" !     {failure.message}"
         out(text)
         out()
-        warn(text.removeprefix(" !     "))
+        warn("\n".join(part for part in (failure.shown, text.removeprefix(" !     ")) if part))
         out()
     return Fail(rc=failure.rc)
 
@@ -186,7 +186,7 @@ def cmd_scale(args: list[str]) -> None:
             out(json.dumps([{"process_type": k, "quantity": v} for k, v in current.items()], separators=(",", ":")))
             return
         info1(f"Scaling for {app}")
-        if not scheduler.State.quiet:
+        if not State.quiet:
             out("proctype: qty")
             out("--------: ---")
         for process, count in current.items():

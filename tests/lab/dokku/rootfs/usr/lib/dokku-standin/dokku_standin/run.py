@@ -9,7 +9,7 @@ import json
 import random
 
 from . import ps, scheduler
-from .core import Fail, app_dir, docker, err, out, passthrough, verify_app, warn
+from .core import Fail, docker, err, out, passthrough, verify_app, warn
 
 
 def parse(args: list[str]) -> tuple[list[str], str, list[str], dict]:

@@ -15,8 +15,7 @@ import sys
 import time
 
 from . import checks, config, nginx, ports
-from .core import (GLOBAL, LIB, Fail, State, app_dir, apps, computed, docker, info1, info2, out, prop, prop_list, read, run,
-                   set_prop_list, verbose, verify_app, warn, write)
+from .core import (LIB, Fail, app_dir, computed, docker, info1, info2, prop, prop_list, read, run, verbose, warn, write)
 
 # After the reload the old nginx workers may still accept for a moment, and would find the old containers gone.
 SWITCH_SECONDS = 1.0
@@ -186,7 +185,7 @@ def deploy_process(app: str, process: str, count: int) -> None:
                     abandon(app, new)
             text = failure.message if failure.raw else f" !     {failure.message}"
             raise Fail("\n".join(part for part in (text if failure.message else "", job_failed(app, process, count, index)) if part),
-                       raw=True) from failure
+                       raw=True, shown=failure.shown) from failure
         started[name] = cid
         if name in old:
             verbose(f"Scheduling old container shutdown in {wait_to_retire(app)} seconds ({name})")
@@ -209,15 +208,8 @@ def forget(app: str, name: str) -> None:
         (app_dir(app) / f"{kind}.{name}").unlink(missing_ok=True)
 
 
-def failed_path(app: str):
-    return LIB / "data" / "scheduler-docker-local" / app / "failed-containers"
-
-
 def abandon(app: str, cid: str) -> None:
-    """A container that did not pass: stopped, kept for `logs:failed` until the next deploy or sweep."""
-    failed_path(app).parent.mkdir(parents=True, exist_ok=True)
-    with failed_path(app).open("a") as handle:
-        handle.write(f"{cid}\n")
+    """A container that did not pass: stopped, removed by the next sweep."""
     docker("container", "update", "--restart=no", cid, check=False)
     docker("container", "stop", "-t", stop_timeout(app), cid, check=False)
     register_retired(app, [cid])
@@ -235,7 +227,6 @@ def deploy(app: str, only: list[str] | None = None) -> None:
     """Deploy the current image: web first, then the other types, then nginx, names, postdeploy, and the old containers' end."""
     from . import ps
 
-    failed_path(app).unlink(missing_ok=True)
     scale = ps.scale(app)
     before = containers(app)
     known = ps.procfile(app)
@@ -285,7 +276,16 @@ def retired_path(app: str):
     return LIB / "data" / "scheduler-docker-local" / app / "retired"
 
 
+def source_images(entry: dict) -> list[str]:
+    """The image that was asked for, from the label that the build put on what it made of it."""
+    return json.loads((entry["Config"].get("Labels") or {}).get("com.dokku.docker-image-labeler/alternate-tags", "[]"))
+
+
 def register_retired(app: str, ids: list[str], wait: float = 0) -> None:
+    """Containers, and the source images that the app has moved away from."""
+    current = prop("git", app, "source-image")
+    tags = {tag for entry in inspect(ids).values() for tag in source_images(entry) if tag != current}
+    ids = [*ids, *(f"image:{tag}" for tag in sorted(tags))]
     path = retired_path(app)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
@@ -301,11 +301,15 @@ def retire(app: str, ids: list[str], switched: float) -> None:
         docker("container", "update", "--restart=no", cid, check=False)
         docker("container", "kill", "--signal=SIGTERM", cid, check=False)
     info1(f"Shutting down old containers in {wait_to_retire(app)} seconds")
-    subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import subprocess, sys, time\ntime.sleep(float(sys.argv[1]))\n"
-         "for cid in sys.argv[3:]:\n    subprocess.call(['docker', 'container', 'stop', '-t', sys.argv[2], cid])\n",
-         str(wait), stop_timeout(app), *ids],
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, close_fds=True)
+    stop_later(wait, stop_timeout(app), ids)
+
+
+def stop_later(wait: float, timeout: str, ids: list[str]) -> None:
+    """A process of its own that outlives this command. Should it be killed, the timer does its work."""
+    program = ("import subprocess, sys, time\ntime.sleep(float(sys.argv[1]))\nfor cid in sys.argv[3:]:\n"
+               "    subprocess.call(['docker', 'container', 'stop', '-t', sys.argv[2], cid])\n")
+    nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.Popen([sys.executable, "-I", "-S", "-c", program, str(wait), timeout, *ids], start_new_session=True, cwd="/", **nowhere)
 
 
 def stop_now(app: str, ids: list[str]) -> None:
@@ -325,6 +329,9 @@ def sweep() -> None:
             if float(deadline) > now:
                 keep.append(line)
                 continue
+            if cid.startswith("image:"):
+                docker("image", "rm", cid.removeprefix("image:"), check=False)
+                continue
             docker("container", "stop", cid, check=False)
             docker("container", "rm", cid, check=False)
         write(path, "".join(f"{line}\n" for line in keep))
@@ -337,13 +344,14 @@ def remove_all(app: str) -> None:
         verbose(f"Attempting to retire {app} container {cid}")
     if ids:
         docker("container", "rm", "--force", *ids, check=False)
+    tags = [line.partition(" image:")[2] for line in read(retired_path(app)).splitlines() if " image:" in line]
     found = docker("image", "inspect", image(app), check=False)
-    if found.returncode:
-        return
-    entry = json.loads(found.stdout)[0]
-    verbose(f"Attempting to retire {app} image {entry['Id'].removeprefix('sha256:')}")
-    tags = json.loads((entry["Config"].get("Labels") or {}).get("com.dokku.docker-image-labeler/alternate-tags", "[]"))
-    docker("image", "rm", "--force", image(app), *tags, check=False)
+    if not found.returncode:
+        entry = json.loads(found.stdout)[0]
+        verbose(f"Attempting to retire {app} image {entry['Id'].removeprefix('sha256:')}")
+        tags += [image(app), *source_images(entry)]
+    if tags:
+        docker("image", "rm", "--force", *sorted(set(tags)), check=False)
 
 
 def refresh(app: str) -> None:

@@ -35,7 +35,7 @@ def attachments(app: str) -> list[dict]:
 
 
 def save(path, data) -> None:
-    write(path, json.dumps(data, indent=1, sort_keys=True), 0o600)
+    write(path, json.dumps(data, indent=1), 0o600)
 
 
 def mount_text(mount: dict) -> str:
@@ -106,7 +106,7 @@ def parse_mount(text: str) -> dict:
         raise Fail("Volume name must be two characters or more. Volume name must not contain invalid characters. "
                    "Storage path must be two valid paths divided by colon.")
     options = parts[2] if len(parts) > 2 else ""
-    mount = {"entry_name": "legacy-" + hashlib.sha256(host.encode()).hexdigest()[:10], "host_path": host, "container_path": container}
+    mount = {"entry_name": "legacy-" + hashlib.sha1(host.encode()).hexdigest()[:10], "host_path": host, "container_path": container}
     if "ro" in options.split(","):
         mount["readonly"] = True
     if options:
