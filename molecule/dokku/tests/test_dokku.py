@@ -1,0 +1,84 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two apps in no particular language on one host, each under its own names, and nothing for a stranger's name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+testinfra_hosts = ["dokku-1"]
+ADDRESS = "198.18.16.31"
+
+
+def get(host, name, path="/", options=""):
+    answer = host.run(f"curl -s -m 10 --resolve {name}:80:{ADDRESS} {options} -w '\\n%{{http_code}}' http://{name}{path}")
+    body, _newline, status = answer.stdout.rpartition("\n")
+    return (int(status) if answer.rc == 0 else None), body
+
+
+@pytest.mark.parametrize("name", ["hello.paas.test", "us-east-1.hello.paas.test"])
+def test_app_answers_under_its_names(host, name):
+    assert get(host, name, "/version") == (200, "1\n")
+
+
+def test_second_app_answers_under_its_own(host):
+    assert get(host, "other.paas.test", "/version") == (200, "other\n")
+
+
+def test_unknown_name_gets_nothing(host):
+    status, body = get(host, "nobody.paas.test")
+    assert status is None and body == ""
+
+
+def test_config_reaches_the_app_and_only_its_own(host):
+    lines = get(host, "hello.paas.test", "/cgi-bin/index")[1].splitlines()
+    assert {"GREETING=good morning", "PLACE=Virginia", "PAAS_HOST=dokku-1", "PAAS_REGION=us-east-1"} <= set(lines)
+    config = json.loads(host.check_output("dokku --quiet config:export --format json hello"))
+    assert config["WORKERS"] == "2" and config["TOKEN"] == "a-token-for-hello-only"
+    assert "TOKEN" not in json.loads(host.check_output("dokku --quiet config:export --format json other"))
+
+
+def test_apps_reach_each_other_by_name(host):
+    answer = host.run("docker exec hello.web.1 /bin/busybox wget -q -O - http://other.web.1:8080/version")
+    assert answer.stdout == "other\n"
+
+
+def test_drained_host_says_so_to_the_checkers_only(host):
+    assert host.run("touch /var/lib/paas/drained").rc == 0
+    try:
+        assert get(host, "hello.paas.test", "/.well-known/region-health")[0] == 503
+        assert get(host, "hello.paas.test", "/version") == (200, "1\n")
+    finally:
+        host.run("rm /var/lib/paas/drained")
+    assert get(host, "hello.paas.test", "/.well-known/region-health")[0] != 503
+
+
+def test_stopped_app_leaves_nginx_whole(host):
+    try:
+        assert host.run("dokku ps:stop other").rc == 0
+        assert host.run("dokku proxy:build-config other").rc == 0
+        assert host.run("nginx -t").rc == 0
+        assert get(host, "hello.paas.test", "/version") == (200, "1\n")
+    finally:
+        assert host.run("dokku ps:start other").rc == 0
+    assert get(host, "other.paas.test", "/version") == (200, "other\n")
+
+
+def test_logs_are_bounded_and_containers_outlive_the_engine(host):
+    settings = json.loads(host.file("/etc/docker/daemon.json").content_string)
+    assert settings["live-restore"] is True and settings["log-opts"]["max-size"] == "10m"
+    assert host.check_output("docker info --format '{{.LiveRestoreEnabled}}'") == "true"
+
+
+def test_login_is_for_dokku_only(host):
+    file = host.file("/home/dokku/.docker/config.json")
+    assert (file.user, file.mode) == ("dokku", 0o600)
+    assert list(json.loads(file.content_string)["auths"]) == ["registry.paas.test:5000"]
+    assert host.file("/etc/docker/certs.d/registry.paas.test:5000/ca.crt").exists
+
+
+def test_no_secret_in_the_journal(host):
+    assert host.run("journalctl -q | grep -F a-token-for-hello-only").rc != 0
