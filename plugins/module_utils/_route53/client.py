@@ -210,8 +210,7 @@ class Api:
 
     def update_check(self, update: CheckUpdate) -> None:
         """Only what differs; address, port, path and host are the check's identity and stay."""
-        assert update.before.config is not None
-        before, after = update.before.config, update.config
+        before, after = update.before, update.config
         parameters: dict[str, Any] = {}
         reset = []
         if before.failure_threshold != after.failure_threshold:
@@ -231,7 +230,7 @@ class Api:
             parameters["Disabled"] = after.disabled
         if reset:
             parameters["ResetElements"] = reset
-        self.call("update_health_check", HealthCheckId=update.before.id, HealthCheckVersion=update.before.version, **parameters)
+        self.call("update_health_check", HealthCheckId=update.id, HealthCheckVersion=update.version, **parameters)
 
     def tag_check(self, check: str, name: str, region: str) -> None:
         tags = {"Name": name, "region": region, "managed-by": "multiregion.paas"}

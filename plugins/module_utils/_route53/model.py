@@ -368,7 +368,9 @@ class CheckCreate:
 
 @dataclass(frozen=True)
 class CheckUpdate:
-    before: HealthCheck
+    id: str
+    version: int
+    before: CheckConfig
     config: CheckConfig
 
 

@@ -58,7 +58,7 @@ class _Checks:
             self.used.setdefault(config.placeholder, (config, name, region))
             return config.placeholder
         if existing.config != config:
-            self.updates.setdefault(existing.id, CheckUpdate(existing, config))
+            self.updates.setdefault(existing.id, CheckUpdate(existing.id, existing.version, existing.config, config))
         self.used.setdefault(existing.id, (config, name, region))
         return existing.id
 
@@ -308,8 +308,7 @@ def diff(current: Current, plan_: Plan) -> tuple[str, str]:
     for create in plan_.creates:
         after.append(f"health check {create.config.describe()}")
     for update in plan_.updates:
-        assert update.before.config is not None
-        before.append(f"health check {update.before.config.describe()}")
+        before.append(f"health check {update.before.describe()}")
         after.append(f"health check {update.config.describe()}")
     for release in plan_.releases:
         before.append(f"health check {release.config.describe() if release.config else release.id}")

@@ -351,7 +351,7 @@ def test_what_aws_does_not_let_change_is_replaced(change):
 def test_a_check_that_was_switched_off_by_hand_is_put_right(drift):
     fake = after(health_check=CHECK)
     fake.checks["hc-0001"]["HealthCheckConfig"].update(drift)
-    assert [update.before.id for update in planned(fake, health_check=CHECK).updates] == ["hc-0001"]
+    assert [update.id for update in planned(fake, health_check=CHECK).updates] == ["hc-0001"]
 
 
 def test_no_health_check_any_more_releases_ours():
