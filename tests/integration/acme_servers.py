@@ -211,7 +211,7 @@ class Servers:
         client = boto3.client("route53", endpoint_url=self.moto_url, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
         self._process(
             [sys.executable, str(REPOSITORY / "tests/lab/dns/server.py"), "--api", self.moto_url, "--config", str(REPOSITORY / "tests/lab/lab.yml"),
-             "--listen", GATEWAY, "--port", str(ROUTE53_DNS_PORT), "--poll", "0.3", "--control", "127.0.0.1:%d" % (ROUTE53_DNS_PORT + 1)],
+             "--listen", GATEWAY, "--port", str(ROUTE53_DNS_PORT), "--poll", "0.3", "--status-port", "0", "--upstream", "none"],
             "dns",
         )  # fmt: skip
         wait_for("the DNS server", lambda: _connects(GATEWAY, ROUTE53_DNS_PORT), 30)

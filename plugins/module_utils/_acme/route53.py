@@ -27,7 +27,6 @@ else:
 
 TTL = 60
 ATTEMPTS = 12
-# The value of one string in a TXT record; ours have 43 characters, others' may be long and are written back as they came.
 TEMPORARY = ("PriorRequestNotComplete", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure")
 
 
@@ -100,7 +99,7 @@ class Route53(Provider):
         return self._change(zone, {}, sets)
 
     def _change(self, zone, add, remove):
-        """Compare and swap: what we read is deleted and what it shall be is created, in one atomic change.
+        """Compare and swap: what we read is deleted and what it shall be is put there, in one atomic change.
 
         Somebody else's change in between makes the deletion (or the creation) fail as a whole; then we read again.
         """
@@ -180,7 +179,8 @@ def swap(fqdn, existing, add, remove):
         changes.append({"Action": "DELETE", "ResourceRecordSet": existing})
     if after:
         record = dict(existing or {"Name": fqdn + ".", "Type": "TXT", "TTL": TTL}, ResourceRecords=[{"Value": value} for value in after])
-        changes.append({"Action": "CREATE", "ResourceRecordSet": record})
+        # Where nothing was, somebody else's set that came meanwhile has to be an error, so that it is read and kept.
+        changes.append({"Action": "UPSERT" if existing else "CREATE", "ResourceRecordSet": record})
     return changes
 
 
