@@ -231,7 +231,7 @@ class Cluster:
 
     def control_data(self, directory: t.Optional[str] = None) -> dict[str, str]:
         text = self.run([self.program("pg_controldata"), "-D", directory or self.data_dir])
-        return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+        return {key.strip(): value.strip() for key, _colon, value in (line.partition(":") for line in text.splitlines())}
 
     def postmaster(self) -> t.Optional[dict[str, str]]:
         """The running server's lock file, or None when nothing runs on this data directory."""
@@ -327,11 +327,31 @@ class Cluster:
         )
         server = self.postmaster()
         if server is None:
-            return p.Current(**{**common, **_stopped(control)})
+            stopped = _stopped(control)
+            if not stopped and not common["rewinding"]:
+                stopped = {"position": self._end_of_log(control)}
+            return p.Current(**{**common, **stopped})
         status = self.status()
         if status is None:
             return p.Current(**common, running=True)
         return p.Current(**{**common, **_running(status, common["timeline"])}, running=True, accepting=True, exact=exact)
+
+    def _end_of_log(self, control: t.Mapping[str, str]) -> t.Optional[Position]:
+        """Where the last record of a crashed server starts, by reading on from its last checkpoint as recovery would."""
+        timeline = int(control["Latest checkpoint's TimeLineID"])
+        last = self._last_record(timeline, control["Latest checkpoint's REDO location"])
+        return None if last is None else Position(timeline, last[0], record_start=True)
+
+    def _last_record(self, timeline: int, start: str) -> t.Optional[tuple[int, str]]:
+        """Position and description of the last record from `start` on. pg_waldump ends with an error where the log does."""
+        argv = [self.program("pg_waldump"), "-p", os.path.join(self.data_dir, "pg_wal"), "-t", str(timeline), "-s", start]
+        try:
+            text = self.run(argv, ok=(0, 1))
+        except PostgresError:
+            return None
+        last = text.rstrip().rpartition("\n")[2]
+        match = re.search(r"lsn: ([0-9A-F]+/[0-9A-F]+).*?desc: (.*)", last)
+        return None if match is None else (parse_lsn(match.group(1)), match.group(2))
 
     def _clone_state(self) -> t.Optional[str]:
         if not os.path.isdir(self.clone_dir):
@@ -589,14 +609,8 @@ class Cluster:
         replayed, timeline = parse_lsn(answer[0]), max(int(answer[2]), int(answer[3]))
         # Within the segment of the last record, and near it: pg_waldump finds the first record after any position by itself.
         start = max((replayed - 1) // _SEGMENT * _SEGMENT, replayed - 1 - 65536)
-        argv = [self.program("pg_waldump"), "-p", os.path.join(self.data_dir, "pg_wal"), "-t", str(timeline), "-s", format_lsn(start)]
-        try:
-            text = self.run(argv, ok=(0, 1))
-        except PostgresError:
-            return False
-        last = [line for line in text.splitlines() if line.startswith("rmgr:")][-1:]
-        match = re.search(r"lsn: ([0-9A-F]+/[0-9A-F]+).*desc: CHECKPOINT_SHUTDOWN ", last[0]) if last else None
-        return match is not None and parse_lsn(match.group(1)) < replayed
+        last = self._last_record(timeline, format_lsn(start))
+        return last is not None and last[1].startswith("CHECKPOINT_SHUTDOWN ") and last[0] < replayed
 
     def collect_slots(self, slots: t.Sequence[p.Slot]) -> list[str]:
         """Drop the unused physical slots that a former primary brings along: on a follower they would only keep log."""

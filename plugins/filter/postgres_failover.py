@@ -1,0 +1,129 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who was the primary, who takes over, and what is lost with it."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleFilterError
+
+DOCUMENTATION = r"""
+name: postgres_failover
+short_description: Who was the primary, who takes over, and what is lost with it
+version_added: 0.1.0
+author:
+  - multiregion.paas contributors (@multiregion)
+description:
+  - Chooses the follower that takes over from what the servers say that still answer, the one with the most of the log.
+  - The old primary is the one that says so, or the one that the followers are configured for.
+positional: _input
+options:
+  _input:
+    description:
+      - What M(multiregion.paas.pg_follower_info) returned, by host. Hosts that did not answer are left out.
+    type: dict
+    required: true
+  addresses:
+    description:
+      - The private address of every database host.
+    type: dict
+    required: true
+  new_primary:
+    description:
+      - The host that takes over, instead of the most advanced one.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Choose
+  ansible.builtin.set_fact:
+    choice: "{{ servers | multiregion.paas.postgres_failover(addresses) }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(old), the old primary's host, and C(new), the one that takes over.
+    - C(others), the other followers that answered.
+    - C(known), whether the end of the old primary's log is known.
+    - C(lost_bytes), how much of the log the new primary has not got; where it is not C(known), at least that much.
+    - C(lossless), whether it is proven that nothing is lost.
+    - C(done), whether C(new) is the primary already and answers, so that nobody is to be fenced or promoted.
+  type: dict
+"""
+
+
+def _bytes(lsn: t.Any) -> int:
+    if not lsn:
+        return 0
+    high, low = str(lsn).split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def _reached(server: Mapping[str, t.Any]) -> tuple[int, int]:
+    return int(server.get("timeline") or 0), max(_bytes(server.get("receive_lsn")), _bytes(server.get("replay_lsn")))
+
+
+def postgres_failover(servers: t.Any, addresses: Mapping[str, str], new_primary: str = "") -> dict[str, t.Any]:
+    followers = {
+        host: server for host, server in servers.items()
+        if server["role"] == "follower" and server.get("running") and server.get("accepting") and not server.get("fenced")
+    }
+    primaries = [host for host, server in servers.items() if server["role"] == "primary"]
+    fenced = [host for host, server in servers.items() if server.get("fenced")]
+    if len(primaries) > 1:
+        raise AnsibleFilterError("More than one server is writable or would be when started: " + ", ".join(primaries))
+    if primaries and servers[primaries[0]].get("accepting"):
+        # Also what a run that was killed after the promotion finds.
+        if new_primary not in ("", primaries[0]):
+            raise AnsibleFilterError(f"{primaries[0]} is the primary and answers: switch over instead, or stop it first")
+        return {
+            "old": fenced[0] if fenced else "", "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0,
+            "lossless": True, "done": True,
+        }
+    if primaries:
+        old = primaries[0]
+    elif fenced:
+        old = fenced[0]
+    else:
+        named = {server["primary"]["host"] for server in followers.values() if server.get("primary")}
+        hosts = [host for host, address in addresses.items() if address in named]
+        if len(hosts) != 1:
+            raise AnsibleFilterError(
+                "The followers do not tell which server was the primary: they are configured for " + (", ".join(sorted(named)) or "none")
+            )
+        old = hosts[0]
+    if not followers:
+        raise AnsibleFilterError("No follower answers; there is nobody to take over")
+    new = new_primary or max(followers, key=lambda host: _reached(followers[host]))
+    if new not in followers:
+        raise AnsibleFilterError(f"{new} cannot take over: it is no running follower. These are: " + ", ".join(followers))
+
+    reached = _reached(followers[new])
+    end = servers.get(old, {})
+    # While it runs, the end of its log is not the end yet.
+    known = bool(end.get("lsn")) and not end.get("running")
+    best = max(_reached(server) for server in followers.values())
+    lost = max(0, best[1] - reached[1]) if best[0] == reached[0] else 0
+    if known:
+        # The last record starts there; who has got it is past that.
+        behind = _bytes(end["lsn"]) - reached[1]
+        lost = max(0, behind) if behind != 0 else 1
+    return {
+        "old": old,
+        "new": new,
+        "others": [host for host in followers if host != new],
+        "known": known,
+        "lost_bytes": lost,
+        "lossless": known and lost == 0,
+        "done": False,
+    }
+
+
+class FilterModule:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
+        return {"postgres_failover": postgres_failover}

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.multiregion.paas.plugins.filter.postgres_failover import postgres_failover
+
+ADDRESSES = {"us": "10.0.1.21", "eu": "10.0.2.21", "ap": "10.0.3.21"}
+
+
+def follower(replay, **more):
+    return {
+        "role": "follower", "running": True, "accepting": True, "fenced": False, "timeline": 1, "receive_lsn": replay, "replay_lsn": replay,
+        "primary": {"host": "10.0.1.21", "port": 5432}, **more,
+    }
+
+
+def stopped(lsn, **more):
+    return {"role": "follower", "running": False, "accepting": False, "fenced": True, "timeline": 1, "lsn": lsn, **more}
+
+
+def test_the_most_advanced_takes_over():
+    choice = postgres_failover({"eu": follower("0/100"), "ap": follower("0/200")}, ADDRESSES)
+    assert (choice["old"], choice["new"], choice["others"]) == ("us", "ap", ["eu"])
+    assert not choice["known"] and not choice["lossless"]
+
+
+def test_positions_are_numbers_and_a_timeline_counts_more():
+    assert postgres_failover({"eu": follower("A/0"), "ap": follower("9/FFFFFFFF")}, ADDRESSES)["new"] == "eu"
+    assert postgres_failover({"eu": follower("0/1", timeline=2), "ap": follower("0/9")}, ADDRESSES)["new"] == "eu"
+
+
+def test_another_one_can_be_named_and_its_lack_is_told():
+    choice = postgres_failover({"eu": follower("0/100"), "ap": follower("0/200")}, ADDRESSES, "eu")
+    assert choice["new"] == "eu" and choice["lost_bytes"] == 0x100 and not choice["known"]
+
+
+@pytest.mark.parametrize("end, lost, lossless", [("0/1F0", 0, True), ("0/200", 1, False), ("0/300", 0x100, False)])
+def test_a_readable_log_tells_exactly(end, lost, lossless):
+    choice = postgres_failover({"us": stopped(end), "eu": follower("0/200")}, ADDRESSES)
+    assert choice["old"] == "us" and choice["known"]
+    assert (choice["lost_bytes"], choice["lossless"]) == (lost, lossless)
+
+
+def test_a_running_primary_is_not_at_its_end():
+    choice = postgres_failover({"us": {"role": "primary", "running": True, "lsn": "0/100"}, "eu": follower("0/200")}, ADDRESSES)
+    assert choice["old"] == "us" and not choice["known"]
+
+
+def test_a_primary_that_answers_is_left_alone():
+    alive = {"role": "primary", "running": True, "accepting": True, "lsn": "0/100"}
+    choice = postgres_failover({"us": alive, "eu": follower("0/100")}, ADDRESSES)
+    assert choice["done"] and choice["new"] == "us" and choice["others"] == ["eu"]
+    with pytest.raises(AnsibleFilterError, match="switch over instead"):
+        postgres_failover({"us": alive, "eu": follower("0/100")}, ADDRESSES, "eu")
+
+
+def test_a_killed_run_goes_on():
+    new = {"role": "primary", "running": True, "accepting": True, "lsn": "0/100", "timeline": 2}
+    choice = postgres_failover({"us": stopped("0/1"), "eu": new, "ap": follower("0/1")}, ADDRESSES)
+    assert choice["done"] and (choice["old"], choice["new"], choice["others"]) == ("us", "eu", ["ap"])
+
+
+@pytest.mark.parametrize(
+    "servers, why",
+    [
+        ({}, "do not tell"),
+        ({"us": stopped("0/1")}, "nobody to take over"),
+        ({"us": {"role": "primary", "running": True}, "ap": {"role": "primary", "running": False}, "eu": follower("0/1")}, "More than one"),
+        ({"eu": follower("0/1", primary={"host": "10.9.9.9"})}, "do not tell"),
+    ],
+)
+def test_what_is_refused(servers, why):
+    with pytest.raises(AnsibleFilterError, match=why):
+        postgres_failover(servers, ADDRESSES)
+
+
+def test_a_server_that_is_away_cannot_be_named():
+    with pytest.raises(AnsibleFilterError, match="no running follower"):
+        postgres_failover({"eu": follower("0/1")}, ADDRESSES, "ap")
