@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Optional
 
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, Result, Runner, dokku, slowly
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, CommandFailed, DeployFailed, DokkuError
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, CommandFailed, DeployFailed
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import Certificate, Current, Desired
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step
 
@@ -49,7 +49,8 @@ def running_image(runner: Runner, current: Current, desired: Desired) -> Optiona
     names = [name for name in listed.stdout.split() if name.startswith(desired.name + ".") and ".upcoming-" not in name and ".run." not in name]
     if listed.rc != 0 or not names:
         return None
-    found = runner.run(Command(("container", "inspect", "--format", "{{.Image}}", sorted(names, key=lambda name: (".web." not in name, name))[0]), program="docker"))
+    web_first = sorted(names, key=lambda name: (".web." not in name, name))
+    found = runner.run(Command(("container", "inspect", "--format", "{{.Image}}", web_first[0]), program="docker"))
     return found.stdout.strip() or None if found.rc == 0 else None
 
 
@@ -95,6 +96,3 @@ def apply(runner: Runner, current: Current, desired: Desired, plan: Plan, timeou
 def apply_absent(runner: Runner, desired: Desired, plan: Plan, timeout: int) -> None:
     for step in plan.steps:
         runner.must(replace(step.command, timeout=timeout), f"{desired.name}: to {step.what}")
-
-
-__all__ = ["apply", "apply_absent", "check_pair", "running_image", "DokkuError"]

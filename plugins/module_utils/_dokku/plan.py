@@ -26,6 +26,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model impo
     Certificate,
     Checks,
     Current,
+    Deploy,
     Desired,
     Mount,
 )
@@ -244,7 +245,8 @@ class _Builder:
         for key, value in changed.items():
             if value:
                 self.store(f"set network {key}", "network:set", self.app, key, *value.split(","))
-        self.differs("networks", {key: have[key] for key in changed}, changed, "networks: " + ", ".join(f"{key}={value or '(unset)'}" for key, value in changed.items()))
+        words = ", ".join(f"{key}={value or '(unset)'}" for key, value in changed.items())
+        self.differs("networks", {key: have[key] for key in changed}, changed, f"networks: {words}")
         self.stale_containers = True
 
     def resources(self) -> None:
@@ -348,7 +350,8 @@ def wants_deploy(current: Current, desired: Desired) -> bool:
 
 def deploy_origin(desired: Desired) -> Tuple[str, str]:
     deploy = desired.deploy
-    assert deploy is not None
+    if deploy is None:
+        return "", ""
     if deploy.kind == "image":
         return "docker-image", deploy.source
     if deploy.kind == "archive":
@@ -356,9 +359,7 @@ def deploy_origin(desired: Desired) -> Tuple[str, str]:
     return "git-sync", f"{deploy.source}#{deploy.version}"
 
 
-def deploy_command(desired: Desired) -> Command:
-    deploy = desired.deploy
-    assert deploy is not None
+def deploy_command(desired: Desired, deploy: Deploy) -> Command:
     if deploy.kind == "image":
         return dokku("git:from-image", desired.name, deploy.source)
     if deploy.kind == "archive":
@@ -387,8 +388,9 @@ def plan(current: Current, desired: Desired) -> Plan:
     build.docker_options()
     build.networks()
     build.resources()
-    if desired.restart_policy is not None and build.properties("ps", {"restart-policy": current.restart_policy}, {"restart-policy": desired.restart_policy}, {}, "ps"):
-        build.stale_containers = True
+    if desired.restart_policy is not None:
+        policies = {"restart-policy": current.restart_policy}, {"restart-policy": desired.restart_policy}
+        build.stale_containers = build.properties("ps", *policies, {}, "ps") or build.stale_containers
     if desired.builder is not None:
         build.properties("builder", current.builder, desired.builder, {"dockerfile-path": "builder-dockerfile"}, "builder")
     if desired.buildpacks is not None:
@@ -413,14 +415,15 @@ def plan(current: Current, desired: Desired) -> Plan:
     stale_proxy = build.stale_proxy or _NEEDS_PROXY in pending
     rebuilding = stale_proxy and current.deployed and not rebuilds_anyway
 
-    marks = [word for word, on in ((_NEEDS_CONTAINERS, restarting or scaling_alone), (_NEEDS_PROXY, rebuilding or (build.stale_proxy and current.deployed))) if on]
+    owed = {_NEEDS_CONTAINERS: restarting or scaling_alone, _NEEDS_PROXY: rebuilding or (build.stale_proxy and current.deployed)}
+    marks = [word for word, on in owed.items() if on]
     marking = bool(marks) and any(mark not in pending for mark in marks)
     steps = [*first, *_config_steps(build, ",".join(marks) if marking else "")]
     steps += build.stores + build.proxies
     if rebuilding:
         steps.append(Step(dokku("proxy:build-config", app), "rebuild nginx", "proxy"))
-    if deploying:
-        steps.append(Step(deploy_command(desired), "deploy", "deploy"))
+    if deploying and desired.deploy is not None:
+        steps.append(Step(deploy_command(desired, desired.deploy), "deploy", "deploy"))
         build.differs(
             "release", current.deploy_metadata if current.deployed else "none", deploy_origin(desired)[1], f"release: {deploy_origin(desired)[1]}"
         )

@@ -417,7 +417,8 @@ class FakeDokku(Runner):
         return ok(",".join(app.buildpacks) + "\n") if app else self.missing(words)
 
     def buildpacks_set(self, words: List[str], stdin: Any) -> Result:
-        self.app(words).buildpacks = [word.replace("heroku/", "https://github.com/heroku/heroku-buildpack-") + (".git" if "heroku/" in word else "") for word in words[2:]]
+        prefix = "https://github.com/heroku/heroku-buildpack-"
+        self.app(words).buildpacks = [word.replace("heroku/", prefix) + (".git" if "heroku/" in word else "") for word in words[2:]]
         return ok()
 
     def buildpacks_clear(self, words: List[str], stdin: Any) -> Result:
@@ -449,4 +450,3 @@ class FakeDokku(Runner):
         if self.restart_fails:
             return Result(1, " !     Could not start due to 1 failed checks (web.1)\n", "")
         return self.release(app, app.latest)
-

@@ -115,7 +115,8 @@ def test_not_given_is_not_touched_and_empty_is_empty(dokku):
     before = copy.deepcopy(state(dokku))
     run(dokku, name="todo")
     assert state(dokku) == before
-    result = run(dokku, name="todo", domains=[], ports=[], storage=[], docker_options={"deploy": []}, certificate={}, buildpacks=[], resources={"default": {"limit": {}}})
+    empty = {"domains": [], "ports": [], "storage": [], "docker_options": {"deploy": []}, "certificate": {}, "buildpacks": []}
+    result = run(dokku, name="todo", **empty, resources={"default": {"limit": {}}})
     app = dokku.apps["todo"]
     assert result["changed"]
     assert (app.domains, app.ports, app.mounts, app.named, app.options["deploy"], app.crt, app.buildpacks, app.resources) == ([], [], [], {}, [], None, [], {})
@@ -347,7 +348,16 @@ def _upgrade():
     return {**changed, "docker_options": {"deploy": ["--init"]}, "storage": ["/new:/new"], "checks": {"skipped": ["worker"]}}
 
 
-@pytest.mark.parametrize("target", [WHOLE, _upgrade(), {**_upgrade(), "deploy": {"image": NEXT}}, {"name": "todo", "processes": {"web": 4}}, {"name": "todo", "nginx": {"hsts": False}}])
+@pytest.mark.parametrize(
+    "target",
+    [
+        WHOLE,
+        _upgrade(),
+        {**_upgrade(), "deploy": {"image": NEXT}},
+        {"name": "todo", "processes": {"web": 4}},
+        {"name": "todo", "nginx": {"hsts": False}},
+    ],
+)
 def test_killed_at_any_command_and_run_again(target):
     def fresh():
         dokku = FakeDokku()
