@@ -244,6 +244,15 @@ def txt(name, server=ADDRESS, port=53):
     return sorted(b"".join(rdata.strings).decode() for rrset in answer.answer if rrset.rdtype == 16 for rdata in rrset)
 
 
+def has_zone(zone, server=ADDRESS, port=53):
+    """Whether the server answers for it with authority."""
+    import dns.message
+    import dns.query
+
+    answer = dns.query.udp(dns.message.make_query(zone, "SOA"), server, port=port, timeout=3)
+    return any(rrset.name.to_text(omit_final_dot=True) == zone for rrset in answer.answer)
+
+
 def update(zone, name, value, add=True):
     """What another client does to a TXT set."""
     import dns.query

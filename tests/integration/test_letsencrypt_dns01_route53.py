@@ -36,6 +36,7 @@ def servers():
         started.zones = {}
         for name in ("alpha.test", "deep.alpha.test", "beta.test"):
             started.zones[name] = started.client.create_hosted_zone(Name=name, CallerReference=name)["HostedZone"]["Id"]
+            acme_servers.wait_for("the zone %s" % name, lambda zone=name: acme_servers.has_zone(zone, GATEWAY, ROUTE53_DNS_PORT))
         yield started
     finally:
         started.close()

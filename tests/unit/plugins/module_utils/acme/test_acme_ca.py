@@ -1,0 +1,196 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+import threading
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from acme import messages
+from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca as module
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.ca import Ca, parse_time, seconds_to_wait
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.crypto import generate_key, key_pem
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import CaError
+
+NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [(None, 3), ("", 3), ("0", 0), ("120", 120), ("-5", 0), ("Sat, 21 Nov 2026 00:01:00 GMT", 60), ("Sat, 21 Nov 2020 00:01:00 GMT", 0), ("soon", 3)],
+)
+def test_retry_after(value, expected):
+    assert seconds_to_wait(value, 3, NOW) == expected
+
+
+@pytest.mark.parametrize("text", ["2026-11-21T00:00:00Z", "2026-11-21T00:00:00.123456789Z", "2026-11-21T01:00:00+01:00", "2026-11-21T00:00:00"])
+def test_times(text):
+    assert parse_time(text).replace(microsecond=0) == NOW
+
+
+@pytest.mark.parametrize("text", [None, 7, "", "yesterday"])
+def test_what_is_no_time(text):
+    assert parse_time(text) is None
+
+
+class Wire:
+    """A CA that answers from a list, and notes what it was asked."""
+
+    def __init__(self):
+        self.answers, self.seen, self.nonces = [], [], 0
+        wire = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def answer(self):
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                wire.seen.append((self.command, self.path, body))
+                wire.nonces += 1
+                status, headers, content = (200, {}, {}) if self.path == "/nonce" else wire.answers.pop(0)
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Replay-Nonce", "bm9uY2U%d" % wire.nonces)
+                self.send_header("Content-Length", str(len(data)))
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(data)
+
+            do_GET = do_POST = do_HEAD = answer
+
+            def log_message(self, *arguments):
+                """Silent."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def directory(self):
+        names = ("newNonce", "newAccount", "newOrder", "revokeCert", "renewalInfo")
+        return dict({name: "%s/%s" % (self.url, name) for name in names}, newNonce=self.url + "/nonce")
+
+
+@pytest.fixture
+def wire():
+    started = Wire()
+    yield started
+    started.server.shutdown()
+    started.server.server_close()
+
+
+@pytest.fixture
+def ca(wire):
+    one = Ca(wire.url + "/dir", True, 5)
+    one.use_key(key_pem(generate_key("ec256")), "account.pem")
+    return one
+
+
+def problem(kind, status=400):
+    return {"type": "urn:ietf:params:acme:error:" + kind, "detail": "the detail of " + kind, "status": status}
+
+
+def posts(wire):
+    return [path for method, path, body in wire.seen if method == "POST"]
+
+
+def test_a_refused_nonce_is_replaced_by_the_one_in_the_refusal(wire, ca):
+    wire.answers = [(200, {}, wire.directory())]
+    wire.answers += [(400, {}, problem("badNonce"))] * 3 + [(201, {"Location": "https://ca.test/account/1"}, {"status": "valid"})]
+    assert ca.register("me@example.test", True, None) is True
+    assert posts(wire) == ["/newAccount"] * 4
+    assert [path for method, path, body in wire.seen].count("/nonce") == 0
+
+
+@pytest.mark.parametrize("status", [429, 503, 500])
+def test_a_temporary_refusal_is_repeated_when_the_ca_says(wire, ca, status):
+    wire.answers = [(status, {"Retry-After": "0"}, problem("rateLimited", status)), (200, {}, wire.directory())]
+    assert ca.open() is not None
+    assert len(wire.seen) == 2
+
+
+def test_a_wait_beyond_the_deadline_is_an_error_at_once_with_the_cas_own_words(wire, ca):
+    wire.answers = [(429, {"Retry-After": "3600"}, problem("rateLimited", 429))]
+    with pytest.raises(CaError, match="the detail of rateLimited") as caught:
+        ca.open()
+    assert caught.value.details["retry_after"] == 3600
+    assert caught.value.details["problem"]["type"].endswith("rateLimited")
+
+
+def test_a_ca_that_is_away_is_asked_until_the_deadline():
+    one = Ca("http://127.0.0.1:1/dir", True, 0.5)
+    with pytest.raises(CaError, match="did not answer"):
+        one.open()
+    assert one.network.requests >= 2
+
+
+def test_what_is_no_directory(wire, ca):
+    wire.answers = [(200, {}, {"hello": "world"})]
+    with pytest.raises(CaError, match="the directory cannot be used"):
+        ca.open()
+
+
+def test_replaces_goes_into_the_order_and_is_left_out_when_the_ca_refuses_it(wire, ca):
+    order = {"status": "ready", "authorizations": [], "finalize": wire.url + "/finalize", "identifiers": []}
+    wire.answers = [
+        (200, {}, wire.directory()),
+        (200, {"Location": "https://ca.test/account/1"}, {"status": "valid"}),
+        (409, {}, problem("alreadyReplaced", 409)),
+        (201, {"Location": wire.url + "/order"}, order),
+    ]
+    ca.register(None, True, None)
+    assert ca.order(("a.test",), b"", "shortlived", "aki.serial") == []
+    bodies = [json.loads(module.jose.b64.b64decode(body["payload"])) for method, path, body in wire.seen if path == "/newOrder"]
+    assert [body.get("replaces") for body in bodies] == ["aki.serial", None]
+    assert [body["profile"] for body in bodies] == ["shortlived"] * 2
+
+
+def test_renewal_information(wire, ca):
+    window = {"suggestedWindow": {"start": "2026-12-01T00:00:00Z", "end": "2026-12-03T00:00:00Z"}}
+    wire.answers = [(200, {}, wire.directory()), (200, {"Retry-After": "21600"}, window)]
+    found = ca.renewal_window("aki.serial", "", NOW, 5)
+    assert wire.seen[-1][1] == "/renewalInfo/aki.serial"
+    assert (found.start.day, found.end.day) == (1, 3) and (found.ask_again - NOW).total_seconds() == 21600
+    # The next time the place is known: one request.
+    wire.answers = [(200, {}, window)]
+    ca.renewal_window("aki.serial", found.url, NOW, 5)
+    assert len(wire.seen) == 3
+
+
+@pytest.mark.parametrize("content", [{}, {"suggestedWindow": {"start": "2026-12-03T00:00:00Z", "end": "2026-12-01T00:00:00Z"}}])
+def test_renewal_information_that_is_none(wire, ca, content):
+    wire.answers = [(200, {}, content)]
+    with pytest.raises(CaError, match="renewal information"):
+        ca.renewal_window("aki.serial", wire.url + "/renewalInfo", NOW, 5)
+
+
+def test_the_url_of_an_account_is_found_not_made(wire, ca):
+    wire.answers = [(200, {}, wire.directory()), (400, {}, problem("accountDoesNotExist"))]
+    with pytest.raises(CaError, match="knows no account"):
+        ca.find_account()
+    body = json.loads(module.jose.b64.b64decode(wire.seen[-1][2]["payload"]))
+    assert body["onlyReturnExisting"] is True
+
+
+def test_an_invalid_order_names_what_failed(wire, ca):
+    authorization = {
+        "identifier": {"type": "dns", "value": "a.test"},
+        "status": "invalid",
+        "challenges": [{"type": "dns-01", "url": wire.url + "/c", "token": "dG9rZW4tb2Ytc2l4dGVlbi1ieXRlcw", "status": "invalid", "error": problem("dns")}],
+    }
+    ca._order = messages.OrderResource(
+        body=messages.Order(),
+        uri="x",
+        csr_pem=b"",
+        authorizations=[messages.AuthorizationResource(body=messages.Authorization.from_json(authorization), uri=wire.url + "/authz")],
+    )
+    wire.answers = [(200, {}, wire.directory()), (200, {}, authorization)]
+    ca.open()
+    ca.network.account = {"uri": "https://ca.test/account/1"}
+    error = ca._validation_error(messages.Order())
+    assert "a.test: the detail of dns" in error.message
+    (failed,) = error.details["problems"]
+    assert failed["name"] == "a.test" and failed["problem"]["type"].endswith(":dns")
