@@ -492,9 +492,12 @@ class Cluster:
         self.wait(f"That the cluster {self.name} accepts connections", ready)
 
     def _failed(self) -> bool:
+        """Whether the unit has failed for good: while a job waits, the failure is the one before."""
         if not self._systemd():
             return False
-        return subprocess.run(["systemctl", "is-failed", "--quiet", self.unit], check=False, stdin=subprocess.DEVNULL).returncode == 0
+        argv = ["systemctl", "show", "--property=ActiveState,Job", self.unit]
+        done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        return "ActiveState=failed" in done.stdout and not re.search(r"^Job=[1-9]", done.stdout, re.MULTILINE)
 
     def stop(self) -> None:
         """Fast, so that every connected follower gets all of it; then by force, also when the processes are frozen."""
