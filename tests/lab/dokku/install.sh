@@ -5,5 +5,5 @@
 # Install the stand-in on this machine, as root; nginx, docker.io, openssl and sudo must be there. install.yml does the same over Ansible.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-tar --owner=0 --group=0 --exclude=__pycache__ -C "$here/rootfs" -cf - . | tar -C / --no-overwrite-dir -xf -
+tar --owner=0 --group=0 --mode=u+rwX,go+rX,go-w --exclude=__pycache__ -C "$here/rootfs" -cf - . | tar -C / --no-overwrite-dir -xf -
 exec /usr/lib/dokku-standin/setup

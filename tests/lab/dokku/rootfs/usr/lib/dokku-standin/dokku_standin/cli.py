@@ -42,8 +42,9 @@ def main(argv: list[str]) -> int:
     State.quiet = bool(os.environ.get("DOKKU_QUIET_OUTPUT"))
     State.force, State.app, State.merged = False, "", False
     argv = list(argv)
-    if not argv and os.environ.get("SSH_ORIGINAL_COMMAND"):
-        argv = split_words(os.environ["SSH_ORIGINAL_COMMAND"])
+    # Over SSH the forced command's arguments have lost their quotes; the line as it was sent is split again, as xargs does.
+    if os.environ.get("FINGERPRINT") and os.environ.get("SSH_ORIGINAL_COMMAND"):
+        argv = split_words(os.environ.pop("SSH_ORIGINAL_COMMAND"))
     while argv and argv[0] in ("--quiet", "--trace", "--force", "--app"):
         option = argv.pop(0)
         if option == "--quiet":
