@@ -23,7 +23,7 @@ OUT_OF_SCOPE = {
     r"^(dokku letsencrypt:|dokku (--quiet )?postgres:(?!list$)|dokku postgres:list$)": "plugins that are not there (in 05 they were not there either)",
     r"^dokku plugin:installed letsencrypt": "11 was recorded with the plugin",
     r"^ls -la ": "the real one has a git repository there",
-    r"^ls /var/lib": "checked by name in test_quirks.py",
+    r"^ls /var/lib": "checked by name in test_lab_dokku_quirks.py",
     r"^cat /home/dokku": "recorded without its output",
     r"nginx:show-config": "recorded without its output",
     r"^docker ": "the fake docker's own",
