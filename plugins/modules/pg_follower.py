@@ -123,7 +123,7 @@ notes:
   - Supports C(check_mode).
   - The progress of a base backup is in C(basebackup.log) under C(~postgres/.paas/), in M(multiregion.paas.pg_follower_info)'s
     RV(multiregion.paas.pg_follower_info#module:clone_progress), and in C(pg_stat_progress_basebackup) on the primary.
-  - A server that becomes a follower after it was a primary drops its own unused physical slots.
+  - A follower drops the unused slots of this collection (V(paas_*)) that it has from when it was, or was to be, the primary.
 seealso:
   - module: multiregion.paas.pg_follower_info
 """
@@ -179,7 +179,7 @@ kept_aside:
   returned: success
   sample: /var/lib/postgresql/17/main.kept-20260101T000000Z
 dropped_slots:
-  description: The slots that a former primary has given up.
+  description: The unused slots that a former or intended primary has given up.
   type: list
   elements: str
   returned: success

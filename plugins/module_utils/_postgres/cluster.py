@@ -615,14 +615,10 @@ class Cluster:
         last = self._last_record(timeline, format_lsn(start))
         return last is not None and last[1].startswith("CHECKPOINT_SHUTDOWN ") and last[0] < replayed
 
-    def collect_slots(self, slots: t.Sequence[p.Slot]) -> list[str]:
-        """Drop the unused physical slots that a former primary brings along: on a follower they would only keep log."""
-        dropped = []
-        for slot in slots:
-            if slot.physical and not slot.active and not slot.temporary:
-                self.query(f"SELECT pg_drop_replication_slot({_literal(slot.name)});")
-                dropped.append(slot.name)
-        return dropped
+    def drop_slots(self, names: t.Sequence[str]) -> list[str]:
+        for name in names:
+            self.query(f"SELECT pg_drop_replication_slot({_literal(name)});")
+        return list(names)
 
 
 def _stopped(control: t.Mapping[str, str]) -> dict[str, t.Any]:

@@ -125,10 +125,6 @@ class Follower:
                 break
         else:
             raise PostgresError(f"the cluster {self.cluster.name} does not settle; the last steps were: " + "; ".join(self.steps[-6:]))
-        if self.request.state == "following" and (before.role == "primary" or before.fenced) and current.accepting:
-            self.dropped_slots = self.cluster.collect_slots(current.slots)
-            if self.dropped_slots:
-                current = self.cluster.read(exact)
         return before, current, action
 
     def _foreseen(self, current: p.Current, desired: p.Desired, planned: p.Plan, upstream: t.Optional[p.Upstream]) -> p.Current:
@@ -239,6 +235,9 @@ class Follower:
 
     def _do_restartpoint(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.restartpoint()
+
+    def _do_collect_slots(self, _step: p.Step, current: p.Current, _upstream: t.Any) -> None:
+        self.dropped_slots += self.cluster.drop_slots([slot.name for slot in current.slots if slot.leftover])
 
     def _do_release(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.release()

@@ -39,6 +39,11 @@ class Slot:
     retained_bytes: t.Optional[int] = None
     wal_status: t.Optional[str] = None
 
+    @property
+    def leftover(self) -> bool:
+        """Of our own naming and unused. On a follower such a slot only keeps log: from when it was a primary, or was to be one."""
+        return self.physical and not self.active and not self.temporary and self.name.startswith("paas_")
+
 
 @dataclass(frozen=True)
 class Current:
@@ -270,6 +275,8 @@ def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
         return Plan(tuple(steps), ("repointed" if repointed else "attached") if changed else "none")
     if current.fenced or current.detached or current.start_disabled:
         return Plan((Step("release", "Let the server be started"),), "attached")
+    if any(slot.leftover for slot in current.slots):
+        return Plan((Step("collect_slots", "Drop the unused slots of a former or intended primary"),), "attached")
     return Plan()
 
 

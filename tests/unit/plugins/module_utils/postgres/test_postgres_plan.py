@@ -76,6 +76,12 @@ def test_a_level_follower_is_left_alone():
     assert p.plan(RUNNING, FOLLOWING, UPSTREAM) == p.Plan()
 
 
+def test_a_follower_gives_up_the_slots_of_a_primary():
+    assert steps(replace(RUNNING, slots=(p.Slot("paas_eu", False),))) == ["collect_slots"]
+    for slot in (p.Slot("paas_eu", True), p.Slot("backup", False), p.Slot("paas_x", False, physical=False), p.Slot("paas_y", False, temporary=True)):
+        assert steps(replace(RUNNING, slots=(slot,))) == []
+
+
 def test_another_primary_takes_a_reload():
     moved = replace(RUNNING, conninfo="host=old", streaming=True)
     assert steps(moved) == ["configure", "await_streaming"]
