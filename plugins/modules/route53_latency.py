@@ -189,9 +189,10 @@ attributes:
     support: full
 notes:
   - Set credentials and region for all AWS modules of this collection with C(module_defaults) for C(group/multiregion.paas.aws).
-  - Needs the permissions C(route53:ListHostedZonesByName) (with O(zone_id), C(GetHostedZone)), C(ListHostedZones),
-    C(ListResourceRecordSets), C(ChangeResourceRecordSets), C(GetChange), C(ListHealthChecks), C(CreateHealthCheck),
-    C(UpdateHealthCheck), C(DeleteHealthCheck), C(ChangeTagsForResource) and C(ListTagsForResources).
+  - Needs the permissions C(route53:ListHostedZonesByName) (with O(zone_id), C(GetHostedZone)), C(ListResourceRecordSets),
+    C(ChangeResourceRecordSets), C(GetChange), C(ListHealthChecks), C(CreateHealthCheck), C(UpdateHealthCheck), C(DeleteHealthCheck),
+    C(ChangeTagsForResource) and C(ListTagsForResources). To delete health checks it has to read every zone, with C(ListHostedZones)
+    and C(ListResourceRecordSets) on all; without that it keeps them and warns.
   - Everything that this module makes is managed by one declaration. Do not declare one name in two tasks.
 extends_documentation_fragment:
   - amazon.aws.common.modules
@@ -389,9 +390,10 @@ def main():
         client, api = connect(module, module.params["wait_timeout"])
         zone = api.find_zone(module.params["zone"], module.params["zone_id"], module.params["private_zone"])
         declaration = declare(module.params, zone, regions_of(client, "ResourceRecordSetRegion"), regions_of(client, "HealthCheckRegion"))
-        for warning in declaration.warnings:
+        runner = Runner(api, declaration, module.params["wait"])
+        result = runner.run(module.check_mode)
+        for warning in runner.warnings:
             warn(module, warning)
-        result = Runner(api, declaration, module.params["wait"]).run(module.check_mode)
     except Route53Error as error:
         module.fail_json(msg=error.message, **error.details)
     except other_botocore_errors() as error:

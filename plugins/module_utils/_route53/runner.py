@@ -15,6 +15,7 @@ from .model import Change, Current, Declaration, HealthCheck, Plan
 from .planner import batches, diff, plan
 
 ATTEMPTS = 3
+DENIED = ("AccessDenied", "AccessDeniedException")
 
 
 @dataclass
@@ -23,8 +24,6 @@ class Applied:
 
     changes: list[dict[str, Any]] = field(default_factory=list)
     change_ids: list[str] = field(default_factory=list)
-    created: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
 
     def summary(self) -> list[str]:
         return [" ".join(str(part) for part in change.values() if part) for change in self.changes]
@@ -53,6 +52,7 @@ class Runner:
         self.declaration = declaration
         self.wait = wait
         self.applied = Applied()
+        self.warnings: list[str] = list(declaration.warnings)
 
     def _apply(self, plan_: Plan) -> None:
         scope = self.declaration.scope
@@ -62,7 +62,6 @@ class Runner:
             ids[create.config.placeholder] = check
             self.applied.changes.append(_check("create", create.config.key))
             self.api.tag_check(check, f"{create.name} {create.config.key.address}", create.region)
-        self.applied.created.update(ids)
         for update in plan_.updates:
             self.api.update_check(update)
             self.applied.changes.append(_check("update", update.config.key))
@@ -80,7 +79,17 @@ class Runner:
         candidates = {check.id: check for check in released}
         if not candidates:
             return ()
-        named = self.api.named_checks(set(candidates), self.declaration.zone, planned)
+        try:
+            named = self.api.named_checks(set(candidates), self.declaration.zone, planned)
+        except ApiError as error:
+            if error.code not in DENIED:
+                raise
+            kept = ", ".join(str(check.config.key) if check.config else check.id for check in candidates.values())
+            self.warnings.append(
+                f"health checks that seem unused are kept ({kept}): that no record names them could not be proven, {error.message}. "
+                "Allow route53:ListHostedZones, and route53:ListResourceRecordSets on every zone"
+            )
+            return ()
         return tuple(candidates[check] for check in sorted(candidates) if check not in named)
 
     def run(self, check_mode: bool = False) -> dict[str, Any]:

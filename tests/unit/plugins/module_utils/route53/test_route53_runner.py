@@ -294,6 +294,24 @@ def test_a_zone_that_goes_away_during_the_proof_names_nothing():
     assert fake.checks == {}
 
 
+@pytest.mark.parametrize("operation", ["list_hosted_zones", "list_resource_record_sets"])
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_without_the_right_to_prove_it_nothing_is_deleted(operation, check_mode):
+    fake = FakeRoute53(zones=(("Z1", "example.com.", False), ("Z2", "example.net.", False)))
+    run(fake, health_check=CHECK)
+
+    def deny(called, parameters):
+        if called == operation and parameters.get("HostedZoneId") != "Z1":
+            raise Refused("AccessDenied", "not this", status=403)
+
+    fake.on_call = deny
+    runner = Runner(make_api(fake), declaration(state="absent", endpoints=[]))
+    result = runner.run(check_mode)
+    assert len(fake.checks) == 2
+    assert {change["type"] for change in result["changes"]} == {"A"}
+    assert "HTTPS 192.0.2.1:443/health" in runner.warnings[0] and "route53:ListHostedZones" in runner.warnings[0]
+
+
 def test_foreign_checks_survive_everything():
     fake = FakeRoute53()
     fake._create_health_check(
