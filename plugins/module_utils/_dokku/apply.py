@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from typing import Optional
 
@@ -43,15 +45,20 @@ def running_image(runner: Runner, current: Current, desired: Desired) -> Optiona
     """
     if runner.ssh is not None or not current.deployed:
         return None
-    listed = runner.run(
-        Command(("container", "ls", "--no-trunc", "--filter", f"label=com.dokku.app-name={desired.name}", "--format", "{{.Names}}"), program="docker")
-    )
-    names = [name for name in listed.stdout.split() if name.startswith(desired.name + ".") and ".upcoming-" not in name and ".run." not in name]
-    if listed.rc != 0 or not names:
+    label = f"--filter=label=com.dokku.app-name={desired.name}"
+    listed = runner.run(Command(("container", "ls", "--quiet", "--no-trunc", label), program="docker"))
+    ids = listed.stdout.split()
+    if listed.rc != 0 or not ids:
         return None
-    web_first = sorted(names, key=lambda name: (".web." not in name, name))
-    found = runner.run(Command(("container", "inspect", "--format", "{{.Image}}", web_first[0]), program="docker"))
-    return found.stdout.strip() or None if found.rc == 0 else None
+    inspected = runner.run(Command(("container", "inspect", *ids), program="docker", secret=True))
+    try:
+        found = {str(entry["Name"]).lstrip("/"): str(entry["Image"]) for entry in json.loads(inspected.stdout or "[]")}
+    except (ValueError, KeyError, TypeError):
+        return None
+    # Dokku names a container APP.TYPE.N; one-off and upcoming ones, and those that retire, have another name.
+    named = re.compile(r"\A" + re.escape(desired.name) + r"\.(?!run\.)[A-Za-z0-9_-]+\.[0-9]+\Z")
+    web_first = sorted((name for name in found if named.match(name)), key=lambda name: (".web." not in name, name))
+    return found[web_first[0]] if web_first else None
 
 
 def _deploy(runner: Runner, step: Step, desired: Desired, timeout: int) -> Result:

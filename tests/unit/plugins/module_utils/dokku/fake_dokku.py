@@ -105,9 +105,10 @@ class FakeDokku(Runner):
         words = command.words
         name = next((app for app in self.apps if any(app in word for word in words)), "")
         if words[:2] == ("container", "ls"):
-            return ok(f"{name}.web.1\n" if self.apps[name].running else "")
+            return ok(f"id-of-{name}\n" if self.apps[name].running else "")
         if words[:2] == ("container", "inspect"):
-            return ok(self.apps[name].running + "\n")
+            names = (f"/{name}.run.7", "not this"), (f"/{name}.web.1.upcoming-5", "nor this"), (f"/{name}.web.1", self.apps[name].running)
+            return ok(json.dumps([{"Name": key, "Image": image} for key, image in names]))
         if words[:2] == ("image", "tag"):
             self.apps[name].latest = words[2]
             self.log.append("docker " + " ".join(words))
