@@ -4,8 +4,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """machines.py up|down SCENARIO: the lab's machines of a scenario.
 
-They are the hosts of the group molecule_<scenario> in molecule/inventory/hosts.yml; without such a group, the lab's set
-of the scenario's name.
+They are the hosts of the group molecule_<scenario> in molecule/inventory/hosts.yml; without such a group, only the services.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def main() -> int:
     what, scenario = sys.argv[1:]
     inventory = yaml.safe_load((MOLECULE / "inventory" / "hosts.yml").read_text(encoding="utf-8"))
     group = inventory["all"]["children"].get(f"molecule_{scenario.replace('-', '_')}")
-    names = list(group["hosts"]) if group else [scenario]
+    names = list(group["hosts"]) if group else ["services"]
     lab = MOLECULE.parent / "tests" / "lab" / "lab.py"
     return subprocess.run([sys.executable, str(lab), what, *names], check=False).returncode
 
