@@ -188,7 +188,8 @@ class Checker:
             before = state.healthy
             state.record(passed, message)
             if state.healthy != before:
-                LOG.info("%s is %s: %s", state.config, "healthy" if state.healthy else "unhealthy", message)
+                where = f"{state.config.type} {state.config.address}:{state.config.port} as {state.config.host}"
+                LOG.info("%s is %s: %s", where, "healthy" if state.healthy else "unhealthy", message)
             await asyncio.sleep(max(0.0, interval - (time.monotonic() - began)))
 
     def healthy(self, check: str, depth: int = 0) -> bool:
