@@ -109,7 +109,7 @@ def test_clone_and_leave_alone(servers):
 
 def test_the_password_is_in_the_passfile_only(pair):
     follower = pair[1]
-    assert follower.shell(f"grep -rlF cret-pa /var/lib/postgresql /etc/postgresql /var/log/postgresql; true") \
+    assert follower.shell("grep -rlF cret-pa /var/lib/postgresql /etc/postgresql /var/log/postgresql; true") \
         .splitlines() == [f"/var/lib/postgresql/.paas/{follower.version}-main/passfile"]
     assert follower.shell(f"stat -c '%a %U' /var/lib/postgresql/.paas/{follower.version}-main/passfile") == "600 postgres"
     assert "password" not in follower.sql("SHOW primary_conninfo").replace("passfile", "")

@@ -418,7 +418,8 @@ class Cluster:
         while not probe():
             if time.monotonic() >= deadline:
                 last = "; ".join(self.log_errors())
-                raise PostgresError(f"{what} has not happened within {self.timeout:.0f} seconds" + (f". The server's log says: {last}" if last else ""))
+                said = f". The server's log says: {last}" if last else ""
+                raise PostgresError(f"{what} has not happened within {self.timeout:.0f} seconds{said}")
             time.sleep(interval)
 
     def configure(self, conninfo: str, slot: str, directory: t.Optional[str] = None) -> None:
@@ -465,15 +466,20 @@ class Cluster:
     def _systemd(self) -> bool:
         return os.path.isdir("/run/systemd/system") and os.geteuid() == 0
 
+    @staticmethod
+    def _systemctl(*arguments: str) -> str:
+        nothing = subprocess.DEVNULL
+        return subprocess.run(["systemctl", *arguments], check=False, stdin=nothing, stdout=subprocess.PIPE, stderr=nothing, text=True).stdout
+
     def _daemon_reload(self) -> None:
         # start.conf decides, through a generator, what starts at boot.
         if self._systemd():
-            subprocess.run(["systemctl", "daemon-reload"], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self._systemctl("daemon-reload")
 
     def start(self) -> None:
         if self._systemd():
             argv = ["systemctl", "start", "--no-block", self.unit]
-            subprocess.run(["systemctl", "reset-failed", self.unit], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self._systemctl("reset-failed", self.unit)
         else:
             argv = ["pg_ctlcluster", str(self.version), self.short_name, "start"]
         done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=self.timeout)
@@ -495,9 +501,8 @@ class Cluster:
         """Whether the unit has failed for good: while a job waits, the failure is the one before."""
         if not self._systemd():
             return False
-        argv = ["systemctl", "show", "--property=ActiveState,Job", self.unit]
-        done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        return "ActiveState=failed" in done.stdout and not re.search(r"^Job=[1-9]", done.stdout, re.MULTILINE)
+        shown = self._systemctl("show", "--property=ActiveState,Job", self.unit)
+        return "ActiveState=failed" in shown and not re.search(r"^Job=[1-9]", shown, re.MULTILINE)
 
     def stop(self) -> None:
         """Fast, so that every connected follower gets all of it; then by force, also when the processes are frozen."""
@@ -510,7 +515,7 @@ class Cluster:
         self.kill()
         if self._systemd():
             # The unit has to know that it is down, or a later start does nothing.
-            subprocess.run(["systemctl", "stop", self.unit], check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=self.timeout)
+            self._systemctl("stop", self.unit)
 
     def kill(self) -> None:
         deadline = time.monotonic() + 10
