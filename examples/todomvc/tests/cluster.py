@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,3 +142,30 @@ def create() -> Cluster:
     follower.run("pg_basebackup", "-D", str(follower.folder), "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync")
     follower.start()
     return Cluster(folder, primary, follower)
+
+
+class Tap:
+    """A relay to a server that counts round trips: how often the client speaks after it has heard something."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.turns = 0
+        self._heard = True
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            server = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._relay, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._relay, args=(server, client, False), daemon=True).start()
+
+    def _relay(self, source: socket.socket, target: socket.socket, speaks: bool) -> None:
+        while data := source.recv(65536):
+            if speaks and self._heard:
+                self.turns += 1
+            self._heard = not speaks
+            target.sendall(data)
+        target.close()

@@ -13,10 +13,12 @@ import threading
 import time
 import uuid
 
+import psycopg
 import pytest
-from cluster import free_port, wait
+from cluster import Tap, free_port, wait
 from conftest import SECRET
 
+from todomvc import todos
 from todomvc.consistency import COOKIE, Position, Signer
 from todomvc.migrate import migrate, needed_version
 
@@ -336,3 +338,19 @@ def test_pages(make_app, path):
     assert ("open" in page.split("todo-list")[1].split("</ul>")[0]) == (path != "/completed")
     assert (">done<" in page) == (path != "/active")
     assert "<strong>1</strong> item left" in page
+
+
+def test_a_write_is_one_round_trip_and_so_is_a_read(cluster):
+    tap = Tap(cluster.primary.port)
+    session, todo = uuid.uuid4(), uuid.uuid4()
+    url = f"postgresql://todo_rw@127.0.0.1:{tap.port}/todo"
+    with psycopg.connect(url, autocommit=True) as connection:
+        # As often as the driver needs to prepare a statement.
+        for _ in range(8):
+            tap.turns = 0
+            todos._write(connection, todos.ADD, {"session": session, "id": todo, "title": "it's 100% \\ done"})
+            assert tap.turns == 1
+            tap.turns = 0
+            read = todos._read(connection, todos.LIST, {"session": session, "timeline": 1, "lsn": "0/0"}, Position(1, "0/0"))
+            assert tap.turns == 1
+            assert [found.title for found in read.todos] == ["it's 100% \\ done"]
