@@ -33,7 +33,7 @@ def urls(role="read_write"):
 
 def run(name, *arguments, check=True):
     command = ["ansible-playbook", str(PROJECT / f"playbooks/{name}.yml")]
-    for inventory in ("inventory/hosts.yml", "failover/estate.yml"):
+    for inventory in ("inventory/hosts.yml", "inventory/failover.yml"):
         command += ["-i", str(PROJECT / "molecule" / inventory)]
     for argument in arguments:
         command += ["-e", argument]
