@@ -322,7 +322,7 @@ import traceback
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.multiregion.paas.plugins.module_utils._acme import bundle, ca, crypto, plan, resolve, rfc2136, route53, runner
+from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca, crypto, plan, resolve, rfc2136, route53, runner
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import AcmeError, InputError, Stopped
 
 
@@ -381,16 +381,12 @@ def require_libraries(module):
             module.fail_json(msg=missing_required_lib(name), exception=error)
 
 
-def provider_maker(module, dns_view):
+def make_provider(module, dns_view):
     params = module.params
-
-    def make():
-        if params["dns_provider"] == "route53":
-            return route53.Route53(dns_view, route53.connect(module), params["zone_id"])
-        names = ("server", "port", "key_name", "key_secret", "key_algorithm", "transport", "zone")
-        return rfc2136.Rfc2136(dns_view, **{name: params[name] for name in names})
-
-    return make
+    if params["dns_provider"] == "route53":
+        return route53.Route53(dns_view, route53.connect(module), params["zone_id"])
+    names = ("server", "port", "key_name", "key_secret", "key_algorithm", "transport", "zone")
+    return rfc2136.Rfc2136(dns_view, **{name: params[name] for name in names})
 
 
 def main():
@@ -405,7 +401,7 @@ def main():
     require_libraries(module)
     task = None
     try:
-        task = runner.from_options(module.params, resolve.Dns, lambda view: provider_maker(module, view), module.warn, module.check_mode)
+        task = runner.from_options(module.params, resolve.Dns, lambda view: make_provider(module, view), module.warn, module.check_mode)
         result, diff = task.run(module.params["state"], module.params["reason"])
     except Stopped as error:
         module.fail_json(msg="Stopped by %s; what was begun in the DNS was taken back" % error.signal_name, timings=task.clock.result())

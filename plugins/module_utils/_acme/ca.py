@@ -68,6 +68,7 @@ class Network(_ClientNetwork):
         super().__init__(verify_ssl=verify, user_agent=USER_AGENT, timeout=30)
         self.deadline = time.monotonic() + timeout
         self.requests = 0
+        self.temporary = TEMPORARY
         self.stopped = threading.Event()
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS)
         self.session.mount("https://", adapter)
@@ -82,7 +83,7 @@ class Network(_ClientNetwork):
                 self._nonces.add(jose.b64.b64decode(nonce))
             except ValueError:
                 pass
-        if response.status_code in TEMPORARY:
+        if response.status_code in self.temporary:
             raise _Temporary(response)
         return response
 
@@ -262,14 +263,21 @@ class Ca:
     def order(self, names, csr_pem, certificate_profile, replaces):
         """Place the order and fetch what has to be proven. -> [(name without *., TXT value)]."""
         self.extend()
-        try:
-            body, uri = self._place(names, certificate_profile, replaces)
-        except CaError as error:
-            # A certificate that was replaced already, or one that this CA has forgotten, is no reason not to renew.
-            if not replaces or not isinstance(error.__cause__, (messages.Error, acme_errors.ConflictError)):
-                raise
+        body = uri = None
+        if replaces:
+            # A certificate that was replaced already, or one that this CA does not find (some then say 500), is no reason
+            # not to renew: asked once, and else without.
+            self.network.temporary = tuple(status for status in TEMPORARY if status != 500)
+            try:
+                body, uri = self._place(names, certificate_profile, replaces)
+            except CaError as error:
+                if not isinstance(error.__cause__, (messages.Error, acme_errors.Error)):
+                    raise
+            finally:
+                self.network.temporary = TEMPORARY
+        if body is None:
             body, uri = self._place(names, certificate_profile, None)
-        authorizations = self._together(lambda url: self._authorization(url), list(body.authorizations))
+        authorizations = self._together(self._authorization, list(body.authorizations))
         self._order = messages.OrderResource(body=body, uri=uri, authorizations=authorizations, csr_pem=csr_pem)
         values = []
         for authorization in self._pending():
@@ -373,7 +381,8 @@ class Ca:
             if error.code != "orderNotReady":
                 raise CaError("The CA refused to issue: %s" % error, problem=_problem(error)) from error
             body = None
-        if body is None or body.certificate is None:
+        # A CA in the middle of it may already show where the certificate will be: only the state counts.
+        if body is None or body.status in (messages.STATUS_PROCESSING, messages.STATUS_READY):
             body = self._poll((messages.STATUS_PROCESSING, messages.STATUS_READY), "issuance")
         if body.status != messages.STATUS_VALID or body.certificate is None:
             error = body.error

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Optional, Tuple
 
 from .errors import InputError
@@ -26,6 +26,7 @@ REVOCATION_REASONS = {
     "cessation_of_operation": 5,
 }
 MAX_NAMES = 100
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Current:
     serial: int = 0
     cert_id: Optional[str] = None
     issuer: str = ""
-    not_before: Optional[datetime] = None
-    not_after: Optional[datetime] = None
+    not_before: datetime = EPOCH
+    not_after: datetime = EPOCH
     key_type: Optional[str] = None  # of the private key; None where there is none
     public_key: bytes = b""
     key_public_key: Optional[bytes] = None
@@ -168,7 +169,6 @@ def ari_time(window: Window, cert_id: str) -> datetime:
 
 def renewal_time(current: Current, renew_days: Optional[int]) -> datetime:
     """When the certificate is to be renewed: a number of days before its end; else ARI; else two thirds of its life."""
-    assert current.not_before is not None and current.not_after is not None
     if renew_days is not None:
         return current.not_after - timedelta(days=renew_days)
     if current.window is not None and current.cert_id is not None:
@@ -219,7 +219,6 @@ def plan(current: Optional[Current], desired: Desired, now: datetime) -> Plan:
         reasons.append(
             "preferred_chain: it is %s, asked for is %s" % (current.preferred_chain or "the CA's default", desired.preferred_chain or "the CA's default")
         )
-    assert current.not_after is not None
     renew_at = renewal_time(current, desired.renew_days)
     if current.not_after <= now:
         reasons.append("expired: it ended at %s" % timestamp(current.not_after))

@@ -110,9 +110,7 @@ class Rfc2136(Provider):
                 else:
                     response, _tcp = dns.query.udp_with_fallback(message, server.address, timeout=TIMEOUT / 2, port=server.port, ignore_unexpected=True)
             except dns.tsig.PeerError as error:
-                raise DnsError(
-                    "%s was refused by %s: %s. It does not accept key_name, key_secret and key_algorithm" % (what, server, _peer(error)), server_answer=_peer(error)
-                ) from error
+                raise _refused(what, server, _peer(error)) from error
             except (dns.tsig.BadSignature, dns.tsig.BadTime, dns.message.UnknownTSIGKey) as error:
                 raise DnsError("%s: the answer of %s is not signed with our key: %s" % (what, server, error), server_answer=str(error)) from error
             except dns.exception.FormError as error:
@@ -132,7 +130,6 @@ class Rfc2136(Provider):
             raise DnsError("%s was refused by %s: %s" % (what, server, dns.rcode.to_text(rcode)), server_answer=dns.rcode.to_text(rcode))
         raise DnsError("%s failed: %s" % (what, wire_error))
 
-
     def _unsigned(self, message, server, what, error):
         """What an answer without the signature that we expect says: REFUSED for a question, or an error of the key."""
         wire = message.to_wire()
@@ -146,9 +143,11 @@ class Rfc2136(Provider):
         said = TSIG_ERRORS.get(tsig_error, rcode)
         if said == "REFUSED" and message.opcode() == dns.opcode.QUERY:
             return response
-        raise DnsError(
-            "%s was refused by %s: %s. It does not accept key_name, key_secret and key_algorithm" % (what, server, said), server_answer=said
-        ) from error
+        raise _refused(what, server, said) from error
+
+
+def _refused(what, server, said):
+    return DnsError("%s was refused by %s: %s. It does not accept key_name, key_secret and key_algorithm" % (what, server, said), server_answer=said)
 
 
 def _peer(error):

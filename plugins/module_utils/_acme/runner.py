@@ -498,7 +498,7 @@ def load_account_key(path, create):
         raise InputError("account_key_path cannot be written: %s" % error) from error
 
 
-def from_options(params, make_dns, make_provider_maker, warn, check_mode):
+def from_options(params, make_dns, make_provider, warn, check_mode):
     """Check the options and wire the parts. Raises InputError."""
     state = params["state"]
     present = state == "present"
@@ -544,7 +544,7 @@ def from_options(params, make_dns, make_provider_maker, warn, check_mode):
         store=store,
         desired=desired,
         ca=Ca(directory, params["ca_certificates"] or True, params["order_timeout"]),
-        make_provider=lambda: make_provider_maker(dns_view())(),
+        make_provider=lambda: make_provider(dns_view()),
         dns_view=dns_view,
         options=options,
         warn=warn,

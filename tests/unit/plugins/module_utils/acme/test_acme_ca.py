@@ -133,12 +133,13 @@ def test_what_is_no_directory(wire, ca):
         ca.open()
 
 
-def test_replaces_goes_into_the_order_and_is_left_out_when_the_ca_refuses_it(wire, ca):
+@pytest.mark.parametrize("status", [409, 400, 500])
+def test_replaces_goes_into_the_order_and_is_left_out_when_the_ca_refuses_it(wire, ca, status):
     order = {"status": "ready", "authorizations": [], "finalize": wire.url + "/finalize", "identifiers": []}
     wire.answers = [
         (200, {}, wire.directory()),
         (200, {"Location": "https://ca.test/account/1"}, {"status": "valid"}),
-        (409, {}, problem("alreadyReplaced", 409)),
+        (status, {}, problem("alreadyReplaced", status)),
         (201, {"Location": wire.url + "/order"}, order),
     ]
     ca.register(None, True, None)
