@@ -59,8 +59,10 @@ open(path, "wb").write(data.replace(old, new))'
   fi
   file="/srv/repo/${name}_$version$suffix.deb"
   dpkg-deb -Znone -b tree "$file" >/dev/null
-  { cat tree/DEBIAN/control; echo "Filename: ./$(basename "$file")"; echo "Size: $(stat -c %s "$file")"; echo "SHA256: $(sha256sum "$file" | cut -d' ' -f1)"; echo; } \
-    >> /srv/repo/Packages
+  {
+    cat tree/DEBIAN/control; echo "Filename: ./$(basename "$file")"; echo "Size: $(stat -c %s "$file")"
+    echo "SHA256: $(sha256sum "$file" | cut -d' ' -f1)"; echo
+  } >> /srv/repo/Packages
 done
 echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/test.list
 apt-get update -q >/dev/null
@@ -151,7 +153,7 @@ class Machine:
         out = docker("exec", "-i", self.name, "/usr/bin/python3", "/opt/paas-test/run.py", stdin=json.dumps(arguments), check=False)
         lines = out.strip().splitlines()
         if not lines:
-            raise RuntimeError(f"the module said nothing: {docker('exec', '-i', self.name, '/usr/bin/python3', '/opt/paas-test/run.py', stdin=json.dumps(arguments))}")
+            raise RuntimeError("the module said nothing")
         result = json.loads(lines[-1])
         if result.get("failed"):
             raise Failed(result["msg"])

@@ -103,9 +103,8 @@ class TestTrixie:
         trixie.run("rm /etc/apt/sources.list.d/dead.list /etc/apt/apt.conf.d/99retries; apt-get update -q")
 
     def test_apt_is_locked(self, trixie):
-        holder = trixie.background(
-            "exec python3 -c \"import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); time.sleep(8)\""
-        )
+        hold = "import fcntl, time; f = open('/var/lib/dpkg/lock-frontend', 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); time.sleep(8)"
+        holder = trixie.background(f'exec python3 -c "{hold}"')
         holder.stdout.readline()
         with pytest.raises(Failed, match=r"apt is locked: process \d+ \(python3\) has held /var/lib/dpkg/lock-frontend for longer than 1 seconds"):
             trixie.module(lock_timeout=1)
@@ -222,7 +221,11 @@ class TestTrixie:
         trixie.write("/etc/apt/sources.list.d/forky.list", newer + "\n")
         trixie.write("/etc/apt/preferences.d/50-forky", "Package: *\nPin: release n=forky\nPin-Priority: 1\n")
         result = trixie.module(
-            version=">=1.30,<1.31", features=["http2", "upstream_resolve"], packages=["nginx", "nginx-common", "libpcre2-8-0"], update_cache=True, cache_valid_time=0
+            version=">=1.30,<1.31",
+            features=["http2", "upstream_resolve"],
+            packages=["nginx", "nginx-common", "libpcre2-8-0"],
+            update_cache=True,
+            cache_valid_time=0,
         )
         assert result["version"].startswith("1.30.")
         assert {entry["name"] for entry in result["installed"]} == {"nginx", "nginx-common", "libpcre2-8-0"}

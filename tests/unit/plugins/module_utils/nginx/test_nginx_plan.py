@@ -64,7 +64,10 @@ def test_a_security_revision_is_proven_when_it_came_by_itself():
     wish = desired("<1.30")
     state = converged(wish)
     newer = "1.26.3-3+deb13u11"
-    entries = {name: dataclasses.replace(entry, installed=newer, versions=(*entry.versions, PackageVersion(newer, STABLE))) for name, entry in state.packages.items()}
+    entries = {
+        name: dataclasses.replace(entry, installed=newer, versions=(*entry.versions, PackageVersion(newer, STABLE)))
+        for name, entry in state.packages.items()
+    }
     plan = plan_present(dataclasses.replace(state, packages=entries), wish)
     assert plan.prove and not plan.install and plan.preferences_after == state.preferences
 
