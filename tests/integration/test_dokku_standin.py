@@ -60,6 +60,7 @@ rm -f /tmp/stop; good=0
 while [ ! -e /tmp/stop ]; do
   answer=$(curl -sk --max-time 10 -o /dev/null -w '%{http_code}' --resolve demo.example.test:443:127.0.0.1 https://demo.example.test/)
   if [ "$answer" = 200 ]; then good=$((good+1)); else echo "bad $answer"; fi
+  sleep 0.03
 done
 echo "good $good"
 """
@@ -93,7 +94,7 @@ class Machine:
 
 
 class Client:
-    """Requests without a pause for as long as the block lasts; afterwards the number of good and the list of bad ones."""
+    """Request after request for as long as the block lasts; afterwards the number of good and the list of bad ones."""
 
     def __enter__(self) -> Client:
         self.process = subprocess.Popen(["docker", "exec", "-i", MACHINE, "bash", "-c", CLIENT], stdout=subprocess.PIPE, text=True)

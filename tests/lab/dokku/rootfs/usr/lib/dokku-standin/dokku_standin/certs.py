@@ -36,12 +36,15 @@ def details(app: str) -> dict[str, str]:
             names |= {part.strip()[4:] for part in line.split(",") if part.strip().startswith("DNS:")}
     pairs = [pair.split(" = ", 1) for pair in fields.get("subject", "").split(", ") if " = " in pair]
     names |= {value for key, value in pairs if key == "CN"}
-    verified = run("openssl", "verify", crt, check=False).returncode == 0
     return {
         "expires-at": fields.get("notAfter", ""), "starts-at": fields.get("notBefore", ""), "hostnames": " ".join(sorted(names)),
         "issuer": fields.get("issuer", ""), "subject": "; ".join("=".join(pair) for pair in pairs),
-        "verified": "verified by a certificate authority" if verified else "self signed",
     }
+
+
+def verified(app: str) -> str:
+    known = run("openssl", "verify", str(tls_dir(app) / "server.crt"), check=False).returncode == 0
+    return "verified by a certificate authority" if known else "self signed"
 
 
 def hostnames(app: str) -> list[str]:
@@ -160,7 +163,7 @@ def collect(app: str) -> dict[str, str]:
         return {}
     keys = ("expires-at", "hostnames", "issuer", "starts-at", "subject", "verified")
     present = exists(app)
-    found = details(app) if present else dict.fromkeys(keys, "")
+    found = {**details(app), "verified": verified(app)} if present else dict.fromkeys(keys, "")
     return {"ssl-dir": str(tls_dir(app)), "ssl-enabled": "true" if present else "false", **{f"ssl-{key}": found[key] for key in keys}}
 
 

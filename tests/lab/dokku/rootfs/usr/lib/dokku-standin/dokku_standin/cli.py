@@ -40,7 +40,7 @@ def split_words(text: str) -> list[str]:
 
 def main(argv: list[str]) -> int:
     State.quiet = bool(os.environ.get("DOKKU_QUIET_OUTPUT"))
-    State.force, State.app, State.merged = False, "", False
+    State.force, State.app, State.merged, State.loaded = False, "", False, {}
     argv = list(argv)
     # Over SSH the forced command's arguments have lost their quotes; the line as it was sent is split again, as xargs does.
     if os.environ.get("FINGERPRINT") and os.environ.get("SSH_ORIGINAL_COMMAND"):

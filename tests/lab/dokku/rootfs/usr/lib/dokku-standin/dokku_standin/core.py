@@ -25,6 +25,7 @@ class State:
     force = False
     app = ""
     merged = False
+    loaded: dict[str, str] = {}  # app -> the nginx configuration that this command has loaded
 
 
 class Fail(Exception):

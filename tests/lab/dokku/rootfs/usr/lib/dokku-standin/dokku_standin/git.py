@@ -46,24 +46,27 @@ def commit(app: str, dockerfile: str) -> str:
 
 # --- build
 
-def image_file(image: str, name: str) -> str:
-    """A file from the image's WORKDIR, empty when it is not there."""
+def image_files(image: str, *names: str) -> list[str]:
+    """Files from the image's WORKDIR, empty where there is none."""
+    import tarfile
+
     found = docker("image", "inspect", "--format={{.Config.WorkingDir}}", image, check=False)
     if found.returncode:
-        return ""
-    directory = found.stdout.strip() or "/"
+        return [""] * len(names)
+    directory = found.stdout.strip().rstrip("/")
     cid = docker("container", "create", image, "true").stdout.strip()
+    texts = []
     try:
-        result = docker("container", "cp", f"{cid}:{directory.rstrip('/')}/{name}", "-", check=False, text=False)
-        if result.returncode:
-            return ""
-        import tarfile
-
-        with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
-            member = archive.next()
-            return archive.extractfile(member).read().decode() if member and member.isfile() else ""
+        for name in names:
+            result = docker("container", "cp", f"{cid}:{directory}/{name}", "-", check=False, text=False)
+            texts.append("")
+            if not result.returncode:
+                with tarfile.open(fileobj=io.BytesIO(result.stdout)) as archive:
+                    member = archive.next()
+                    texts[-1] = archive.extractfile(member).read().decode() if member and member.isfile() else ""
     finally:
         docker("container", "rm", "--force", cid, check=False)
+    return texts
 
 
 def detect_ports(app: str, image: str) -> None:
@@ -75,8 +78,8 @@ def detect_ports(app: str, image: str) -> None:
 def build(app: str, revision: str) -> None:
     """Build and tag `latest`. It is tagged before anybody knows whether it works: that is the poisoned `latest`."""
     source = prop("git", app, "source-image")
-    ps.PENDING[app, "app.json"] = image_file(source, computed("app-json", app, "appjson-path", "app.json"))
-    ps.PENDING[app, "Procfile"] = image_file(source, computed("ps", app, "procfile-path", "Procfile"))
+    paths = computed("app-json", app, "appjson-path", "app.json"), computed("ps", app, "procfile-path", "Procfile")
+    ps.PENDING[app, "app.json"], ps.PENDING[app, "Procfile"] = image_files(source, *paths)
     info1("Cleaning up...")
     info1(f"Building {app} from Dockerfile")
     labels = f"LABEL com.dokku.app-name={app} com.dokku.builder-type=dockerfile com.dokku.image-stage=build dokku= org.label-schema.vendor=dokku\n"

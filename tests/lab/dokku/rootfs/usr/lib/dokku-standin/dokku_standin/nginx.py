@@ -182,11 +182,15 @@ def build(app: str, in_sync: bool = False, warn_listeners: bool = True) -> None:
         info1(f"Configuring {name}...(using built-in template)")
     info1(f"Creating {'https' if tls else 'http'} nginx.conf")
     (app_dir(app) / "nginx.conf.d").mkdir(exist_ok=True)
-    write(conf_path(app), render(app, maps, listeners), 0o600)
+    text = render(app, maps, listeners)
+    write(conf_path(app), text, 0o600)
     if deployed:
         manage_hsts(app, tls)
     verbose("Reloading nginx")
-    reload_nginx()
+    # A deploy builds the same configuration twice within a second, and one reload does.
+    if State.loaded.get(app) != text:
+        reload_nginx()
+    State.loaded[app] = text
 
 
 def tell_unmatched(app: str) -> None:

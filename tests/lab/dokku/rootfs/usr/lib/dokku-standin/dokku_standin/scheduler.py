@@ -170,15 +170,16 @@ def deploy_process(app: str, process: str, count: int) -> None:
             info1("Stopping currently running containers")
             stop_now(app, list(old.values()))
     started: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for index in range(1, count + 1):
         name = f"{process}.{index}"
         cid = ""
         try:
             cid = create(app, process, index)
-            address = address_of(app, cid)
+            addresses[name] = address_of(app, cid)
             if not checks.disabled(app, process):
                 verbose(f"Attempting pre-flight checks ({name})")
-                checks.check_container(app, cid, process, name, address)
+                checks.check_container(app, cid, process, name, addresses[name])
         except Fail as failure:
             for new in (*started.values(), cid):
                 if new:
@@ -191,7 +192,7 @@ def deploy_process(app: str, process: str, count: int) -> None:
             verbose(f"Scheduling old container shutdown in {wait_to_retire(app)} seconds ({name})")
     for name, cid in started.items():
         write(app_dir(app) / f"CONTAINER.{name}", f"{cid}\n")
-        write(app_dir(app) / f"IP.{name}", f"{address_of(app, cid)}\n")
+        write(app_dir(app) / f"IP.{name}", f"{addresses[name]}\n")
         if process == "web":
             write(app_dir(app) / f"PORT.{name}", f"{ports.web_port(app)}\n")
     for name in old:
@@ -255,17 +256,18 @@ def rename(app: str, before: dict[str, str]) -> None:
     """The new containers take the names; a previous one of that name gets the time behind it."""
     info1("Renaming containers")
     now = containers(app)
-    known = inspect(list({**before, **now}.values()) + list(now.values()))
+    known = inspect(sorted({*before.values(), *now.values()}))
+    holders = {entry["Name"].lstrip("/"): cid for cid, entry in known.items()}
     for name, cid in now.items():
         wanted, actual = f"{app}.{name}", known.get(cid, {}).get("Name", "").lstrip("/")
         if actual == wanted:
             continue
-        previous = docker("container", "ls", "-aq", "--no-trunc", f"--filter=name=^/{re.escape(wanted)}$", check=False).stdout.split()
+        previous = holders.get(wanted) or docker("container", "ls", "-aq", "--no-trunc", f"--filter=name=^/{re.escape(wanted)}$").stdout.strip()
         if previous:
-            verbose(f"Found previous container(s) ({previous[0][:12]}) named {wanted}")
+            verbose(f"Found previous container(s) ({previous[:12]}) named {wanted}")
             stamped = f"{wanted}.{int(time.time())}"
-            verbose(f"Renaming container ({previous[0][:12]}) {wanted} to {stamped}")
-            docker("container", "rename", previous[0], stamped, check=False)
+            verbose(f"Renaming container ({previous[:12]}) {wanted} to {stamped}")
+            docker("container", "rename", previous, stamped, check=False)
         verbose(f"Renaming container {actual} ({cid[:12]}) to {wanted}")
         docker("container", "rename", cid, wanted)
 
@@ -297,9 +299,8 @@ def retire(app: str, ids: list[str], switched: float) -> None:
     wait = float(wait_to_retire(app) or 0)
     register_retired(app, ids, wait)
     time.sleep(max(0.0, SWITCH_SECONDS - (time.monotonic() - switched)))
-    for cid in ids:
-        docker("container", "update", "--restart=no", cid, check=False)
-        docker("container", "kill", "--signal=SIGTERM", cid, check=False)
+    docker("container", "update", "--restart=no", *ids, check=False)
+    docker("container", "kill", "--signal=SIGTERM", *ids, check=False)
     info1(f"Shutting down old containers in {wait_to_retire(app)} seconds")
     stop_later(wait, stop_timeout(app), ids)
 
@@ -313,9 +314,8 @@ def stop_later(wait: float, timeout: str, ids: list[str]) -> None:
 
 
 def stop_now(app: str, ids: list[str]) -> None:
-    for cid in ids:
-        docker("container", "update", "--restart=no", cid, check=False)
     if ids:
+        docker("container", "update", "--restart=no", *ids, check=False)
         docker("container", "stop", "-t", stop_timeout(app), *ids, check=False)
 
 
