@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import threading
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from ansible_collections.multiregion.paas.plugins.filter.database_urls import database_urls
 
 testinfra_hosts = ["failover-1"]
 
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+DATABASE_URLS = importlib.util.spec_from_file_location("database_urls", PROJECT / "plugins/filter/database_urls.py")
+database_urls = importlib.util.module_from_spec(DATABASE_URLS)
+DATABASE_URLS.loader.exec_module(database_urls)
 STATE = PROJECT / ".lab/molecule/failover"
 ADDRESSES = {"failover-1": "198.18.1.31", "failover-2": "198.18.2.31", "failover-3": "198.18.3.31"}
 REGIONS = {"failover-1": "us-east-1", "failover-2": "eu-west-1", "failover-3": "ap-southeast-2"}
@@ -26,7 +29,7 @@ PASSWORDS = {"owner": "todo-owner", "read_write": "todo-writes", "read_only": "t
 
 def urls(role="read_write"):
     nodes = [{"host": address, "region": REGIONS[name]} for name, address in ADDRESSES.items()]
-    return database_urls(
+    return database_urls.database_urls(
         nodes, "todo", PASSWORDS, "us-east-1", primary_region="us-east-1", role=role, sslrootcert=str(STATE / "ca.crt"), connect_timeout=2
     )
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from pathlib import Path
@@ -12,7 +13,6 @@ from pathlib import Path
 import psycopg
 import pytest
 import testinfra
-from ansible_collections.multiregion.paas.plugins.filter.database_urls import database_urls
 
 testinfra_hosts = ["postgres-1"]
 
@@ -22,7 +22,11 @@ PASSWORDS = {
     "todo": {"owner": "todo-owner", "read_write": "todo-writes", "read_only": "todo-reads"},
     "shop-2": {"owner": "sh'op:owner", "read_write": "sh%op/writes", "read_only": 'sh"op\\reads'},
 }
-STATE = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")) / ".lab/molecule/postgres"
+PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+DATABASE_URLS = importlib.util.spec_from_file_location("database_urls", PROJECT / "plugins/filter/database_urls.py")
+database_urls = importlib.util.module_from_spec(DATABASE_URLS)
+DATABASE_URLS.loader.exec_module(database_urls)
+STATE = PROJECT / ".lab/molecule/postgres"
 CLIENT = "docker://paas-lab-services"
 
 
@@ -50,7 +54,7 @@ class App:
     """A program in the network of a host that may connect; psycopg here, its traffic there."""
 
     def __init__(self, region="eu-west-1", role="read_write", database="todo"):
-        self.urls = database_urls(
+        self.urls = database_urls.database_urls(
             NODES, database, PASSWORDS[database], region, primary_region="us-east-1", role=role, sslrootcert=str(STATE / "ca.crt")
         )
 
@@ -97,7 +101,6 @@ def test_each_role_has_its_rights_and_no_more():
     assert "permission denied" in app.run("READ_DATABASE_URL", "DELETE FROM todos").stderr
     assert "permission denied" in app.run("DATABASE_URL", "CREATE TABLE more ()").stderr
     assert "must be owner" in app.run("DATABASE_URL", "DROP TABLE todos").stderr
-    assert "no pg_hba.conf entry" in App(role="owner").run("DATABASE_URL", "SELECT 1").stderr or App(role="owner").run("DATABASE_URL", "SELECT 1").succeeded
     other = app.urls["DATABASE_URL"].replace("/todo?", "/shop-2?")
     assert testinfra.get_host(CLIENT).run("psql -d %s -c 'SELECT 1'", other).failed
 
