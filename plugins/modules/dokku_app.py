@@ -443,9 +443,9 @@ ARGUMENTS = dict(
 def main():
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     task = run.Task(module.params)
-    # Ansible would mask a config value of `5000` or `1` wherever it occurs in the answer, digests and all. The answer holds no
+    # Ansible would mask a config value like `5000` or a region wherever it occurs in the answer, names and all. The answer holds no
     # config by construction, so only what is long enough to be a secret is masked there.
-    module.no_log_values = {value for value in module.no_log_values if len(value) >= 6}
+    module.no_log_values = {value for value in module.no_log_values if len(value) >= 16}
     invocation = {"module_args": run.shown(module.params)}
     try:
         result = task.run(check_mode=module.check_mode)
