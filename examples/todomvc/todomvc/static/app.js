@@ -24,13 +24,27 @@ function identifier() {
 
 // ---- Server
 
+const pause = (milliseconds) => new Promise((done) => { setTimeout(done, milliseconds); });
+
+// A network that changes breaks what is under way. Every change may be sent twice, so it is: todos have their names from here.
+async function ask(path, options) {
+  for (const wait of [200, 1000]) {
+    try {
+      return await fetch(path, options);
+    } catch (error) {
+      await pause(wait);
+    }
+  }
+  return fetch(path, options);
+}
+
 async function request(method, path, body) {
   const options = { method, headers: {}, credentials: "same-origin" };
   if (body !== undefined) {
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(path, options);
+  const response = await ask(path, options);
   if (!response.ok) {
     const error = new Error((await response.json().catch(() => ({}))).error || response.statusText);
     error.status = response.status;
