@@ -20,6 +20,7 @@ h2_connection = pytest.importorskip("h2.connection")
 import h2.config  # noqa: E402
 import h2.errors  # noqa: E402
 import h2.events  # noqa: E402
+import h2.exceptions  # noqa: E402
 
 from ansible_collections.multiregion.paas.plugins.module_utils._nginx import http2  # noqa: E402
 from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import ProofFailed  # noqa: E402
@@ -55,7 +56,7 @@ class Server(threading.Thread):
 
     def run(self):
         # The client leaves as soon as it has seen enough.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, h2.exceptions.H2Error):
             self.serve()
 
     def serve(self):
