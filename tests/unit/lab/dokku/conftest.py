@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -12,7 +13,11 @@ import pytest
 from lab_dokku_sandbox import Sandbox, run_or_pretend
 
 # All of them now: their folders are replaced below, and a later import would have the real ones.
-from dokku_standin import apps, certs, checks, config, core, docker_options, domains, git, host, network, nginx, ports, proxy, ps, resource, run, scheduler, settings, storage  # noqa: F401, E501
+from dokku_standin import checks, core, host, scheduler
+
+for _plugin in ("apps", "certs", "config", "docker_options", "domains", "git", "network", "nginx", "ports", "proxy", "ps", "resource", "run",
+                "settings", "storage"):
+    importlib.import_module(f"dokku_standin.{_plugin}")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(PACKAGE))
 from dokku_standin import cli  # noqa: E402
 
 FAKE_DOCKER: dict = {"__name__": "fake_docker"}
-exec(compile((HERE / "fakes" / "docker").read_text(), "docker", "exec"), FAKE_DOCKER)
+exec(compile((HERE / "fakes" / "fake_docker.py").read_text(), "fake_docker.py", "exec"), FAKE_DOCKER)
 REAL_RUN = subprocess.run
 
 
@@ -106,7 +106,7 @@ class Sandbox:
         return Result(rc, out.getvalue(), err.getvalue())
 
     def shell(self, command: str) -> Result:
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=self.environ, stdin=subprocess.DEVNULL)
+        done = subprocess.run(["bash", "-c", command], check=False, capture_output=True, text=True, env=self.environ, stdin=subprocess.DEVNULL)
         return Result(done.returncode, done.stdout, done.stderr)
 
     def command(self, line: str) -> Result:

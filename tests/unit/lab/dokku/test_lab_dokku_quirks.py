@@ -167,7 +167,7 @@ def test_the_scale_stays_when_its_deploy_fails(sandbox: Sandbox, deployed: str) 
     result = sandbox.dokku("ps:scale", deployed, "web=3")
     assert result.rc == 1
     assert {"process_type": "web", "quantity": 3} in json.loads(sandbox.dokku("ps:scale", "--format", "json", deployed).out)
-    assert len([name for name in (sandbox.root / deployed).glob("CONTAINER.*")]) == 1
+    assert len(list((sandbox.root / deployed).glob("CONTAINER.*"))) == 1
 
 
 def test_scaling_down_and_to_nothing(sandbox: Sandbox, deployed: str) -> None:

@@ -33,7 +33,8 @@ OUT_OF_SCOPE = {
 }
 UNSEEN = r"^dokku config:set demo FOO=4"  # carried out, but recorded through a filter
 NOISE = re.compile(
-    r"^(       Attempting to retire demo|DEPRECATED: The legacy builder| +Install the buildx|.*https://docs.docker.com/go/buildx|Sending build context|Step \d+/\d+| ---> |Removing intermediate"
+    r"^(       Attempting to retire demo|DEPRECATED: The legacy builder"
+    r"| +Install the buildx|.*https://docs.docker.com/go/buildx|Sending build context|Step \d+/\d+| ---> |Removing intermediate"
     r"| !     DEPRECATED: The legacy builder|Successfully built)")
 NORMAL = [
     (re.compile(r"timestamp=\S+"), "timestamp=T"), (re.compile(r"source=\S+/archive details=dest=\S+"), "source=S"),
@@ -99,7 +100,10 @@ def replay(box: Sandbox, name: str, only=lambda line: True) -> list[str]:
 def prepared(sandbox: Sandbox) -> Sandbox:
     """The files that the recording's commands name: a pair with the names shop and www, a stranger's key, faulty archives."""
     var = str(sandbox.var)
-    run = lambda *argv: subprocess.run(argv, check=True, capture_output=True, cwd=var)  # noqa: E731
+
+    def run(*argv: str) -> None:
+        subprocess.run(argv, check=True, capture_output=True, cwd=var)
+
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=shop.example.org/O=Test", "-addext",
         "subjectAltName=DNS:shop.example.org,DNS:www.example.org", "-keyout", "server.key", "-out", "server.crt")
     run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "other.key")
@@ -122,7 +126,10 @@ def test_an_app_that_is_deployed(prepared: Sandbox) -> None:
     worse = {**APP_JSON, "scripts": {"dokku": {"predeploy": "exit 1"}}}
     report = []
     prepared.image("local/demo:1", worse)
-    broken = lambda line: line.startswith("dokku git:from-image")  # noqa: E731
+
+    def broken(line: str) -> bool:
+        return line.startswith("dokku git:from-image")
+
     report += replay(prepared, "06.txt", lambda line: not broken(line) and "report" not in line and "export" not in line)
     assert prepared.command("dokku git:from-image demo local/demo:1").rc == 1
     assert prepared.command("dokku git:from-image demo local/demo:1").rc == 1

@@ -18,7 +18,6 @@ PLUGINS = ("app-json", "apps", "builder", "builder-dockerfile", "buildpacks", "c
            "network", "nginx", "ports", "proxy", "ps", "registry", "resource", "scheduler", "scheduler-docker-local", "storage")
 
 
-
 def lock_path(app: str):
     return LIB / "data" / "apps" / app / ".deploy.lock"
 

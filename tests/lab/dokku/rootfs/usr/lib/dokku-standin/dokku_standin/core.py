@@ -92,7 +92,7 @@ def silent():
 def run(*argv: str, check: bool = True, stdin: bytes | None = None, env: dict | None = None, text: bool = True):
     """Run a program and return its result; a failure is Dokku's failure, with the program's own words."""
     source = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
-    result = subprocess.run(argv, capture_output=True, env=env, **source)
+    result = subprocess.run(argv, check=False, capture_output=True, env=env, **source)
     if text:
         result.stdout = result.stdout.decode(errors="replace")
         result.stderr = result.stderr.decode(errors="replace")
@@ -115,7 +115,7 @@ def passthrough(*argv: str, env: dict | None = None) -> int:
     sys.stdout.flush()
     if real:
         return subprocess.call(argv, env=env)
-    result = subprocess.run(argv, capture_output=True, env=env, stdin=subprocess.DEVNULL)
+    result = subprocess.run(argv, check=False, capture_output=True, env=env, stdin=subprocess.DEVNULL)
     sys.stdout.write(result.stdout.decode(errors="replace"))
     sys.stderr.write(result.stderr.decode(errors="replace"))
     return result.returncode

@@ -85,7 +85,8 @@ def build(app: str, revision: str) -> None:
     labels = f"LABEL com.dokku.app-name={app} com.dokku.builder-type=dockerfile com.dokku.image-stage=build dokku= org.label-schema.vendor=dokku\n"
     sys.stdout.flush()
     result = subprocess.run(["docker", "build", "--tag", scheduler.image(app), "-"], input=(content(app, revision) + labels).encode(),
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+                            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env={**os.environ, "DOCKER_BUILDKIT": "0"})
     out(result.stdout.decode(errors="replace").rstrip("\n"))
     if result.returncode:
         raise Fail("App build failed")

@@ -30,7 +30,8 @@ def describe(name: str) -> str:
 def cmd_plugin_list(args: list[str]) -> None:
     options, _rest = flags("plugin:list", args, (), ("format",))
     if options.get("format") == "json":
-        rows = [{"name": name, "version": "0.34.0" if name == "builds" else VERSION, "enabled": True, "core": True, "description": describe(name), "source_url": "",
+        versions = {"builds": "0.34.0"}
+        rows = [{"name": name, "version": versions.get(name, VERSION), "enabled": True, "core": True, "description": describe(name), "source_url": "",
                  "committish": "", "branch": ""} for name in CORE_PLUGINS]
         out(json.dumps(rows, separators=(",", ":")))
         return

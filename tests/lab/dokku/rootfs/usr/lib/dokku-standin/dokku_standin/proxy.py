@@ -99,6 +99,6 @@ def cmd_report(args: list[str]) -> None:
 
 COMMANDS = {
     "proxy": cmd_report, "proxy:report": cmd_report, "proxy:set": cmd_set, "proxy:build-config": cmd_build, "proxy:enable": cmd_enable,
-    "proxy:disable": cmd_disable, "proxy:clear-config": cmd_clear, **{f"proxy:{name}": (lambda _args, name=name: cmd_old_ports([name]))
-                                     for name in ("ports", "ports-set", "ports-add", "ports-remove", "ports-clear")},
+    "proxy:disable": cmd_disable, "proxy:clear-config": cmd_clear,
+    **{f"proxy:{name}": (lambda _args, name=name: cmd_old_ports([name])) for name in ("ports", "ports-set", "ports-add", "ports-remove", "ports-clear")},
 }

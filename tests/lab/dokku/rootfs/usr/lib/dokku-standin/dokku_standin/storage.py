@@ -143,7 +143,11 @@ def cmd_unmount(args: list[str]) -> None:
     options, rest = flags("storage:unmount", args, (), ("container-dir",))
     app = verify_app(rest[0] if rest else None)
     text, mounts = rest[1] if rest[1:] else "", attachments(app)
-    kept = [m for m in mounts if mount_text(m) != text and (m["entry_name"] != text or options.get("container-dir", m["container_path"]) != m["container_path"])]
+
+    def wanted(mount: dict) -> bool:
+        return mount_text(mount) == text or mount["entry_name"] == text and options.get("container-dir", mount["container_path"]) == mount["container_path"]
+
+    kept = [mount for mount in mounts if not wanted(mount)]
     if len(kept) == len(mounts):
         raise Fail("Mount path does not exist.")
     save(mounts_path(app), kept)
