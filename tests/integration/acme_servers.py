@@ -4,7 +4,7 @@
 """Real servers for the tests of letsencrypt_dns01, in containers on a network of their own.
 
 Pebble as the CA, with its habit of refusing good nonces; knot as the RFC 2136 server, unbound as the CA's resolver; for Route 53 moto on this machine
-and the lab's DNS server over it. Needs Docker and the image debian:trixie-slim (or paas-lab/machine:trixie).
+and the lab's DNS server over it. Needs Docker.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 REPOSITORY = Path(__file__).resolve().parents[2]
 NETWORK, SUBNET, GATEWAY = "paas-test-acme", "198.18.202.0/24", "198.18.202.1"
 ADDRESS = "198.18.202.10"
-IMAGE = "paas-test/acme:trixie"
+IMAGE = "paas-test/acme:2"
 CONTAINER = "paas-test-acme"
 TSIG_NAME, TSIG_SECRET = "acme", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw=="
 MOTO_PORT, ROUTE53_DNS_PORT = 15053, 15054
@@ -41,7 +41,8 @@ RESOLVER_PORT = 5300
 DOCKERFILE = """
 FROM {base}
 RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \\
- && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends pebble knot unbound \\
+ && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \\
+    pebble knot unbound lego certbot python3-certbot-dns-rfc2136 \\
  && apt-get clean
 """
 KNOT = """
@@ -107,6 +108,12 @@ def docker(*arguments, check=True, **kwargs):
     return done.stdout.strip()
 
 
+def docker_logs(container):
+    """What a container has written so far, on both ways."""
+    done = subprocess.run(["docker", "logs", container], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    return done.stdout
+
+
 def wait_for(what, probe, seconds=30):
     """Until probe() is true; exceptions are a no."""
     deadline = time.monotonic() + seconds
@@ -125,13 +132,17 @@ def _connects(address, port):
 
 
 def build_image():
-    """With pebble and knot, from whichever base image is on this machine."""
+    """With the CA, the DNS servers and what the benchmark compares with, on the lab's machine image or on plain Debian."""
     if docker("images", "-q", IMAGE):
         return
-    base = "debian:trixie-slim" if docker("images", "-q", "debian:trixie-slim") else ""
-    if not base and docker("images", "-q", "paas-lab/machine:trixie"):
-        base = "paas-lab/machine:trixie"
-    docker("build", "-t", IMAGE, "-", input=DOCKERFILE.format(base=base or "debian:trixie-slim"))
+    base = "paas-lab/machine:trixie"
+    if not docker("images", "-q", base):
+        # The lab knows how to come by it where no Docker registry answers.
+        sys.path.insert(0, str(REPOSITORY / "tests" / "lab"))
+        from paaslab.images import ensure_base
+
+        base = ensure_base("trixie", print)
+    docker("build", "-t", IMAGE, "-", input=DOCKERFILE.format(base=base))
 
 
 class Servers:

@@ -157,7 +157,7 @@ class Tap:
 
     def _accept(self) -> None:
         while True:
-            client, _ = self._listener.accept()
+            client, _peer = self._listener.accept()
             server = socket.create_connection(("127.0.0.1", self._target))
             threading.Thread(target=self._relay, args=(client, server, True), daemon=True).start()
             threading.Thread(target=self._relay, args=(server, client, False), daemon=True).start()

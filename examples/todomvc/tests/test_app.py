@@ -346,7 +346,7 @@ def test_a_write_is_one_round_trip_and_so_is_a_read(cluster):
     url = f"postgresql://todo_rw@127.0.0.1:{tap.port}/todo"
     with psycopg.connect(url, autocommit=True) as connection:
         # As often as the driver needs to prepare a statement.
-        for _ in range(8):
+        for _unused in range(8):
             tap.turns = 0
             todos._write(connection, todos.ADD, {"session": session, "id": todo, "title": "it's 100% \\ done"})
             assert tap.turns == 1

@@ -60,7 +60,7 @@ class App:
 
     def run(self, key, text):
         host = testinfra.get_host(CLIENT)
-        script = f"psql -XAtq -v ON_ERROR_STOP=1 -d %s -c %s"
+        script = "psql -XAtq -v ON_ERROR_STOP=1 -d %s -c %s"
         return host.run(script, self.urls[key], text)
 
     def ask(self, key, text):
@@ -72,7 +72,7 @@ class App:
 @pytest.fixture(scope="module", autouse=True)
 def psql():
     host = testinfra.get_host(CLIENT)
-    (root := host.run("mkdir -p %s", str(STATE)))
+    host.run("mkdir -p %s", str(STATE))
     assert root.succeeded
     assert host.run("printf %s %s > %s", "%s", (STATE / "ca.crt").read_text(), str(STATE / "ca.crt")).succeeded
     if host.run("command -v psql").failed:
@@ -91,7 +91,10 @@ def test_a_row_written_by_the_app_is_read_from_the_follower(database):
     owner, app = App(role="owner", database=database), App(database=database)
     owner.ask("DATABASE_URL", "DROP TABLE IF EXISTS todos; CREATE TABLE todos (id serial PRIMARY KEY, title text);")
     assert app.ask("MASTER_DATABASE_URL", "INSERT INTO todos (title) VALUES ('milk') RETURNING id") == "1"
-    eventually(lambda: app.run("READ_DATABASE_URL", "SELECT title FROM todos").stdout.strip(), "milk")
+    def titles():
+        return app.run("READ_DATABASE_URL", "SELECT title FROM todos").stdout.strip()
+
+    eventually(titles, "milk")
     assert app.ask("READ_DATABASE_URL", "SELECT inet_server_addr()") == FOLLOWER
     assert App("us-east-1", database=database).ask("READ_DATABASE_URL", "SELECT inet_server_addr()") == PRIMARY
 
@@ -131,7 +134,8 @@ def test_the_replication_role_comes_from_database_hosts_only(host):
 
 
 def test_settings_and_checksums(host):
-    answers = sql(host, "SELECT name || '=' || setting FROM pg_settings WHERE name IN ('data_checksums','wal_log_hints','ssl','password_encryption') ORDER BY 1")
+    answers = sql(host, "SELECT name || '=' || setting FROM pg_settings"
+                  " WHERE name IN ('data_checksums','wal_log_hints','ssl','password_encryption') ORDER BY 1")
     assert answers.split() == ["data_checksums=on", "password_encryption=scram-sha-256", "ssl=on", "wal_log_hints=on"]
     assert sql(host, "SHOW shared_buffers") == "128MB" and sql(host, "SHOW max_slot_wal_keep_size") == "4GB"
     assert sql(host, "SELECT count(*) FROM pg_settings WHERE pending_restart") == "0"
@@ -149,4 +153,7 @@ def test_both_come_back_after_a_restart_of_the_service(host):
     """The unit is started by the umbrella service, as at boot."""
     for one in (follower(), host):
         assert one.run("systemctl daemon-reload && systemctl restart postgresql").succeeded
-    eventually(lambda: host.run("runuser -u postgres -- psql -XAtqc 'SELECT state FROM pg_stat_replication'").stdout.strip(), "streaming", 30)
+    def state():
+        return host.run("runuser -u postgres -- psql -XAtqc 'SELECT state FROM pg_stat_replication'").stdout.strip()
+
+    eventually(state, "streaming", 30)

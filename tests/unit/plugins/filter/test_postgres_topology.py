@@ -15,7 +15,8 @@ def server(role, identifier="7", **more):
     return {"role": role, "system_identifier": identifier, "timeline": 1, "lsn": "0/1", "running": True, **more}
 
 
-def topology(*servers, hosts=HOSTS, first=("us-pg-1",)):
+def topology(*servers, hosts=None, first=("us-pg-1",)):
+    hosts = HOSTS if hosts is None else hosts
     return postgres_topology(dict(zip(hosts, servers)), hosts, list(first))
 
 
