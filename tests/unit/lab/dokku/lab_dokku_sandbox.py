@@ -30,7 +30,7 @@ REAL_RUN = subprocess.run
 def run_or_pretend(argv, **options):
     """`subprocess.run`, but a docker is called here: some thousand of them start too slowly for a unit test."""
     if argv[0] != "docker":
-        return REAL_RUN(argv, **options)
+        return REAL_RUN(argv, check=options.pop("check", False), **options)
     out, err = io.TextIOWrapper(io.BytesIO(), write_through=True), io.StringIO()
     environ, stdin, rc = dict(os.environ), sys.stdin, 0
     os.environ.update(options.get("env") or {})
