@@ -88,9 +88,9 @@ class Lab:
             elif name in sets:
                 chosen.update(m.name for m in self.machines.values() if m.set == name)
             elif name in self.regions:
-                chosen.update(m.name for m in self.machines.values() if m.network == name and m.set != "grow")
-                if not any(m.network == name and m.set != "grow" for m in self.machines.values()):
-                    chosen.update(m.name for m in self.machines.values() if m.network == name)
+                estate = [m for m in self.in_region(name) if m.set == "estate"]
+                grown = [m for m in self.in_region(name) if m.set == "grow"]
+                chosen.update(m.name for m in estate or grown)
             else:
                 known = ", ".join(["all", "services", *sorted(sets), *self.regions])
                 raise LabError(f"{name} is no machine, region or set of the lab. Sets and regions: {known}.")
