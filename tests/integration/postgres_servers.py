@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -108,6 +109,8 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 def build_image(version: int) -> str:
     tag = f"paas-test/postgres:{version}"
+    if not docker("image", "ls", "-q", f"paas-lab/machine:{SUITES[version]}"):
+        subprocess.run([sys.executable, str(REPOSITORY / "tests/lab/lab.py"), "images"], check=True)
     files = {
         "Dockerfile": DOCKERFILE.format(version=version, suite=SUITES[version]).encode(),
         "main/postgresql.conf": CONFIG.format(version=version).encode(),
