@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a far user gains: first hit and write from each region's client, from the estate and from a single region.
 
-The first hit is what nobody can cache: DNS, TCP, TLS and the page. For the single region the same name is asked at the
-primary region's own address. A write crosses to the primary either way; the estate saves the handshakes, not the distance.
+The first hit is what nobody can cache: DNS, TCP, TLS and the page. For the single region the primary region's own name is
+asked. A write crosses to the primary either way; the estate saves the handshakes, not the distance.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ FIELDS = "%{time_namelookup} %{time_connect} %{time_appconnect} %{time_starttran
 WANTED = 10.0
 
 
-def first_hit(client: estate.Client, *arguments: str) -> dict[str, float]:
+def first_hit(client: estate.Client, name: str) -> dict[str, float]:
     """Milliseconds of each part, with nothing kept from before."""
     client.forget()
     client.run("rm", "-f", "/tmp/jar")
-    text = client.curl(*arguments, f"https://{estate.NAME}/", write_out=FIELDS)
+    text = client.curl(f"https://{name}/", write_out=FIELDS)
     *times, status, version = text.split()
     if (status, version) != ("200", "2"):
         raise SystemExit(f"{client.machine}: status {status}, HTTP {version}")
@@ -38,20 +38,20 @@ def first_hit(client: estate.Client, *arguments: str) -> dict[str, float]:
     return {"dns": name, "tcp": tcp - name, "tls": tls - tcp, "page": first - tls, "total": total}
 
 
-def write(client: estate.Client, *arguments: str) -> float:
+def write(client: estate.Client, name: str) -> float:
     """Milliseconds of a first write: a new connection, one todo."""
     body = ("--json", json.dumps({"title": "measured"}), "--cookie", "/tmp/jar", "--cookie-jar", "/tmp/jar")
-    text = client.curl(*body, *arguments, f"https://{estate.NAME}/api/todos", write_out="%{time_total} %{response_code}")
+    text = client.curl(*body, f"https://{name}/api/todos", write_out="%{time_total} %{response_code}")
     seconds, status = text.split()
     if status != "201":
         raise SystemExit(f"{client.machine}: a write was answered with {status}")
     return float(seconds) * 1000
 
 
-def kept_write(client: estate.Client, *arguments: str) -> float:
+def kept_write(client: estate.Client, name: str) -> float:
     """Milliseconds of a write over a connection that is there already: the second of two."""
-    url = f"https://{estate.NAME}/api/todos"
-    one = ("--json", json.dumps({"title": "measured"}), "--cookie", "/tmp/jar", "--cookie-jar", "/tmp/jar", *arguments)
+    url = f"https://{name}/api/todos"
+    one = ("--json", json.dumps({"title": "measured"}), "--cookie", "/tmp/jar", "--cookie-jar", "/tmp/jar")
     marked = "%{time_total} %{response_code}\\n"
     text = client.run(
         "curl", "--silent", "--show-error", "--max-time", "15", "--cacert", client.CA, "--http2", "--output", "/dev/null", "--write-out", marked,
@@ -69,8 +69,6 @@ def main() -> int:
     times = parser.parse_args().times
     inventory = estate.Inventory(estate.INVENTORY)
     home = estate.primary(inventory).region
-    (single, *_rest) = sorted(inventory.addresses(home))
-    only = ("--resolve", f"{estate.NAME}:443:{single}")
     rows, missed = [], []
     for region in inventory.regions:
         client = estate.Client(region)
@@ -78,8 +76,8 @@ def main() -> int:
         for kind, arguments in (("estate", ()), ("single", only)):
             hits = [first_hit(client, *arguments) for _unused in range(times)]
             row[kind] = {part: round(statistics.median(hit[part] for hit in hits), 1) for part in PARTS}
-            row[f"{kind}_write"] = round(statistics.median(write(client, *arguments) for _unused in range(times)), 1)
-            row[f"{kind}_kept_write"] = round(statistics.median(kept_write(client, *arguments) for _unused in range(times)), 1)
+            row[f"{kind}_write"] = round(statistics.median(write(client, name) for _unused in range(times)), 1)
+            row[f"{kind}_kept_write"] = round(statistics.median(kept_write(client, name) for _unused in range(times)), 1)
         row["gain"] = round(row["single"]["total"] / row["estate"]["total"], 1)
         rows.append(row)
         if region != home and row["gain"] < WANTED:
