@@ -73,8 +73,8 @@ def main() -> int:
     for region in inventory.regions:
         client = estate.Client(region)
         row: dict[str, object] = {"client": region}
-        for kind, arguments in (("estate", ()), ("single", only)):
-            hits = [first_hit(client, *arguments) for _unused in range(times)]
+        for kind, name in (("estate", estate.NAME), ("single", f"{home}.{estate.NAME}")):
+            hits = [first_hit(client, name) for _unused in range(times)]
             row[kind] = {part: round(statistics.median(hit[part] for hit in hits), 1) for part in PARTS}
             row[f"{kind}_write"] = round(statistics.median(write(client, name) for _unused in range(times)), 1)
             row[f"{kind}_kept_write"] = round(statistics.median(kept_write(client, name) for _unused in range(times)), 1)
