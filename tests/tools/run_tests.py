@@ -96,7 +96,7 @@ def artifact(log: Log) -> None:
     log.call("ansible-galaxy", "collection", "build", "--force", "--output-path", BUILD)
     (built,) = BUILD.glob("multiregion-paas-*.tar.gz")
     # The dependencies come with the locked requirements.
-    log.call("ansible-galaxy", "collection", "install", built, "--no-deps", "--offline", "--collections-path", ARTIFACT_COLLECTIONS)
+    log.call("ansible-galaxy", "collection", "install", built, "--force", "--no-deps", "--offline", "--collections-path", ARTIFACT_COLLECTIONS)
 
 
 def importer(log: Log) -> None:
