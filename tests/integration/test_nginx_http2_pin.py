@@ -156,7 +156,19 @@ class TestTrixie:
         with pytest.raises(Failed, match="old.example at 127.0.0.1 port 9443: ALPN selected http/1.1 instead of h2"):
             trixie.module(version="1.26.*", verify={"server_names": ["old.example"], "port": 9443})
         assert (trixie.installed(), trixie.master()) == (version, master)
-        assert trixie.run("curl -sk --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
+        assert trixie.run("curl -sk --max-time 10 --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
+
+    def test_the_old_process_comes_back_however_often(self, trixie):
+        trixie.write(
+            "/tmp/undo.py",
+            "import sys\nsys.path.insert(0, '/opt/paas-test')\n"
+            "from ansible_collections.multiregion.paas.plugins.module_utils._nginx.server import Swap\n"
+            "for _number in range(6):\n    swap = Swap('/run/nginx.pid')\n    swap.begin()\n    swap.undo()\n",
+        )
+        master = trixie.master()
+        trixie.run("python3 /tmp/undo.py")
+        assert trixie.master() == master
+        assert trixie.run("curl -sk --max-time 10 --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
 
     def test_an_upgrade_ends_no_connection(self, trixie):
         master = trixie.master()
@@ -230,7 +242,7 @@ class TestTrixie:
         assert result["version"].startswith("1.30.")
         assert {entry["name"] for entry in result["installed"]} == {"nginx", "nginx-common", "libpcre2-8-0"}
         assert result["proof"]["post"] == 200
-        assert trixie.run("curl -sk --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
+        assert trixie.run("curl -sk --max-time 10 --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
         assert trixie.run("apt-get -s dist-upgrade | grep -c '^Inst'", check=False).strip() == "0"
 
     def test_the_pin_is_removed_and_the_package_stays(self, trixie):

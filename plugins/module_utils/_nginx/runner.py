@@ -192,9 +192,12 @@ class Applier:
     def _roll_back(self, plan: Plan, swap: server.Swap | None, old_files: t.Sequence[str]) -> str:
         """Preferences, running process and packages as they were. Returns a sentence on how it went; never raises."""
         said = []
-        try:
-            if swap is not None:
+        if swap is not None:
+            try:
                 swap.undo()
+            except (NginxError, OSError) as error:
+                said.append(f"{error}")
+        try:
             if plan.preferences_before is None:
                 remove(self.paths.preferences)
             else:

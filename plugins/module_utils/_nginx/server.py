@@ -247,10 +247,24 @@ def _wait(condition: t.Callable[[], bool], timeout: float) -> bool:
     return True
 
 
-def _workers(master: int) -> set[int]:
-    """A master's children. A kernel that does not list them leaves it at the master itself."""
-    text = read_text(f"/proc/{master}/task/{master}/children")
-    return {master} if text is None else {int(word) for word in text.split()}
+def _accepting(master: int) -> bool:
+    """Whether a master has a worker that takes connections, told by the titles that nginx gives its processes."""
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as stat:
+                parent = int(stat.read().rpartition(")")[2].split()[1])
+            if parent != master:
+                continue
+            with open(f"/proc/{entry}/cmdline", "rb") as handle:
+                title = handle.read()
+        except (OSError, IndexError, ValueError):
+            # It ended meanwhile.
+            continue
+        if title.startswith(b"nginx: worker process") and b"shutting down" not in title:
+            return True
+    return False
 
 
 class Swap:
@@ -272,12 +286,14 @@ class Swap:
 
         def taken_over() -> bool:
             new = _pid(self.pid_file)
-            return new is not None and new != self.old and _pid(self.pid_file + ".oldbin") == self.old and bool(_workers(new))
+            return new is not None and new != self.old and _pid(self.pid_file + ".oldbin") == self.old and _accepting(new)
 
         if not _wait(taken_over, self.timeout):
             raise ProofFailed("The running nginx did not hand over to the new binary; it goes on with the old one. Its error log says why.")
         self.new = _pid(self.pid_file)
         os.kill(self.old, signal.SIGWINCH)
+        # Until then a connection may still end up with the old ones, and a HUP that overtakes this signal would be lost on them.
+        _wait(lambda: not _accepting(t.cast(int, self.old)), self.timeout)
 
     def finish(self) -> None:
         if self.old is not None and self.new is not None:
@@ -287,9 +303,14 @@ class Swap:
         """Back to the old master, which starts workers again from the configuration it has in memory."""
         if self.old is None or self.new is None:
             return
-        os.kill(self.old, signal.SIGHUP)
-        _wait(lambda: bool(_workers(t.cast(int, self.old)) - {t.cast(int, self.new)}), 5)
-        new, self.new = self.new, None
+        old, new, self.new = self.old, self.new, None
+        os.kill(old, signal.SIGHUP)
+        _wait(lambda: _accepting(old), self.timeout)
         with contextlib.suppress(ProcessLookupError):
             os.kill(new, signal.SIGQUIT)
-        _wait(lambda: _pid(self.pid_file) == self.old, self.timeout)
+        _wait(lambda: _pid(self.pid_file) == old, self.timeout)
+        if not _accepting(old):
+            # By now it is an ordinary reload.
+            os.kill(old, signal.SIGHUP)
+            if not _wait(lambda: _accepting(old), self.timeout):
+                raise ProofFailed("The nginx that was running before takes no connections: restart it.")
