@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 REPOSITORY = Path(__file__).resolve().parents[2]
 NETWORK, SUBNET, GATEWAY = "paas-test-acme", "198.18.202.0/24", "198.18.202.1"
 ADDRESS = "198.18.202.10"
-IMAGE = "paas-test/acme:2"
+IMAGE = "paas-test/acme:3"
 CONTAINER = "paas-test-acme"
 TSIG_NAME, TSIG_SECRET = "acme", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw=="
 MOTO_PORT, ROUTE53_DNS_PORT = 15053, 15054
@@ -42,7 +42,7 @@ DOCKERFILE = """
 FROM {base}
 RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \\
  && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \\
-    pebble knot unbound lego certbot python3-certbot-dns-rfc2136 \\
+    pebble knot unbound certbot python3-certbot-dns-rfc2136 \\
  && apt-get clean
 """
 KNOT = """

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""20 names over two zones, with a wildcard each, by RFC 2136: this module and certbot, same Pebble, same knot.
+
+Certbot (Debian's package) pauses for 60 s by default. It gets the shortest pause that is safe here, so what is compared is
+the way of working and not a default. Prints a table, and JSON with --json FILE.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
+
+import acme_servers  # noqa: E402
+import conftest  # noqa: E402
+from acme_servers import ADDRESS, CONTAINER, TSIG_NAME, TSIG_SECRET, docker  # noqa: E402
+
+NAMES = [name for zone in ("one.test", "two.test") for name in ["*." + zone] + ["n%d.host.%s" % (number, zone) for number in range(9)]]
+DIRECTORY = "https://%s:14200/dir" % ADDRESS
+CREDENTIALS = """dns_rfc2136_server = {address}
+dns_rfc2136_port = 53
+dns_rfc2136_name = {name}.
+dns_rfc2136_secret = {secret}
+dns_rfc2136_algorithm = HMAC-SHA256
+"""
+
+
+def counts(servers):
+    """-> (DNS updates, ACME requests) since the servers started, by their own logs."""
+    logs = acme_servers.docker_logs(CONTAINER)
+    return logs.count("DDNS, processing"), servers.pebble_log("bench").count("-> calling handler()")
+
+
+def measure(servers, name, action, pauses):
+    """One way to the certificate. -> a row."""
+    updates, requests = counts(servers)
+    begun = time.monotonic()
+    action()
+    seconds = time.monotonic() - begun
+    after = counts(servers)
+    return {"who": name, "seconds": round(seconds, 2), "pauses": pauses, "dns_updates": after[0] - updates, "acme_requests": after[1] - requests}
+
+
+def ours(folder):
+    """The module's options."""
+    return {
+        "names": NAMES,
+        "directory": DIRECTORY,
+        "ca_certificates": str(folder["ca"]),
+        "account_key_path": folder["here"] + "/account.pem",
+        "terms_agreed": True,
+        "dest": folder["here"] + "/bundle",
+        "dns_provider": "rfc2136",
+        "server": ADDRESS,
+        "key_name": TSIG_NAME,
+        "key_secret": TSIG_SECRET,
+        "nameservers": [ADDRESS],
+    }
+
+
+def module(options):
+    """In a process of its own, as Ansible runs it."""
+    result = acme_servers.finish(acme_servers.spawn(options))
+    assert not result.get("failed"), result["msg"]
+    return result
+
+
+def certbot():
+    """In the container, beside Pebble."""
+    ini = CREDENTIALS.format(address=ADDRESS, name=TSIG_NAME, secret=TSIG_SECRET)
+    docker("exec", "-i", CONTAINER, "sh", "-c", "umask 077; cat > /tmp/rfc2136.ini", input=ini)
+    domains = [part for name in NAMES for part in ("-d", name)]
+    docker(
+        "exec", "-e", "REQUESTS_CA_BUNDLE=/test/ca.pem", CONTAINER, "certbot", "certonly", "-n", "--agree-tos", "-m", "a@one.test", "--server", DIRECTORY,
+        "--dns-rfc2136", "--dns-rfc2136-credentials", "/tmp/rfc2136.ini", "--dns-rfc2136-propagation-seconds", "1", *domains,
+    )  # fmt: skip
+
+
+def main():
+    """Start, measure, print, stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    conftest.pytest_configure()
+    servers = acme_servers.Servers()
+    try:
+        servers.start()
+        # Certbot ends at the second refused nonce, so this Pebble refuses none.
+        servers.pebble("bench", 14200, PEBBLE_WFE_NONCEREJECT="0")
+        with tempfile.TemporaryDirectory() as here:
+            options = ours({"ca": servers.ca_file, "here": here})
+            rows = [measure(servers, "this module", lambda: module(options), "none")]
+            rows.append(measure(servers, "this module, no-op", lambda: module(options), "none"))
+            quiet = acme_servers.run(options)
+        rows.append(measure(servers, "certbot 4.0, rfc2136 plugin", certbot, "1 s; by default 60 s"))
+    finally:
+        servers.close()
+    for row in rows:
+        print("%-28s %7.2f s  %3d DNS updates  %4d ACME requests  pauses: %s" % tuple(row[key] for key in ("who", "seconds", "dns_updates", "acme_requests", "pauses")))
+    print("no-op within the module: %.0f ms, %d requests" % (quiet["timings"]["total"] * 1000, quiet["acme_requests"]))
+    names = len(NAMES)
+    # Directory, nonce, account, order, an authorization and an answer a name, the order's state, finalize, its state, download.
+    print("lower bound: 4 DNS updates (2 zones, in and out), %d ACME requests" % (2 * names + 8))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"rows": rows, "noop_ms": round(quiet["timings"]["total"] * 1000), "lower_bound_requests": 2 * names + 8}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
