@@ -105,13 +105,14 @@ def main():
     finally:
         servers.close()
     for row in rows:
-        print("%-28s %7.2f s  %3d DNS updates  %4d ACME requests  pauses: %s" % tuple(row[key] for key in ("who", "seconds", "dns_updates", "acme_requests", "pauses")))
+        print("{who:28} {seconds:7.2f} s  {dns_updates:3} DNS updates  {acme_requests:4} ACME requests  pauses: {pauses}".format(**row))
     print("no-op within the module: %.0f ms, %d requests" % (quiet["timings"]["total"] * 1000, quiet["acme_requests"]))
     names = len(NAMES)
     # Directory, nonce, account, order, an authorization and an answer a name, the order's state, finalize, its state, download.
     print("lower bound: 4 DNS updates (2 zones, in and out), %d ACME requests" % (2 * names + 8))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"rows": rows, "noop_ms": round(quiet["timings"]["total"] * 1000), "lower_bound_requests": 2 * names + 8}, indent=1))
+        noop = round(quiet["timings"]["total"] * 1000)
+        arguments.json.write_text(json.dumps({"rows": rows, "noop_ms": noop, "lower_bound_requests": 2 * names + 8}, indent=1))
 
 
 if __name__ == "__main__":
