@@ -272,7 +272,7 @@ def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
         changed = bool(steps)
         steps.append(Step("await_streaming", "Wait until it streams from the primary"))
         repointed = bool(current.conninfo) and current.conninfo != desired.conninfo
-        return Plan(tuple(steps), ("repointed" if repointed else "attached") if changed else "none")
+        return Plan(tuple(steps), ("repointed" if repointed else "attached") if changed else "none", again=changed)
     if current.fenced or current.detached or current.start_disabled:
         return Plan((Step("release", "Let the server be started"),), "attached")
     if any(slot.leftover for slot in current.slots):
