@@ -72,7 +72,7 @@ class App:
 @pytest.fixture(scope="module", autouse=True)
 def psql():
     host = testinfra.get_host(CLIENT)
-    host.run("mkdir -p %s", str(STATE))
+    root = host.run("mkdir -p %s", str(STATE))
     assert root.succeeded
     assert host.run("printf %s %s > %s", "%s", (STATE / "ca.crt").read_text(), str(STATE / "ca.crt")).succeeded
     if host.run("command -v psql").failed:
@@ -91,6 +91,7 @@ def test_a_row_written_by_the_app_is_read_from_the_follower(database):
     owner, app = App(role="owner", database=database), App(database=database)
     owner.ask("DATABASE_URL", "DROP TABLE IF EXISTS todos; CREATE TABLE todos (id serial PRIMARY KEY, title text);")
     assert app.ask("MASTER_DATABASE_URL", "INSERT INTO todos (title) VALUES ('milk') RETURNING id") == "1"
+
     def titles():
         return app.run("READ_DATABASE_URL", "SELECT title FROM todos").stdout.strip()
 
@@ -153,6 +154,7 @@ def test_both_come_back_after_a_restart_of_the_service(host):
     """The unit is started by the umbrella service, as at boot."""
     for one in (follower(), host):
         assert one.run("systemctl daemon-reload && systemctl restart postgresql").succeeded
+
     def state():
         return host.run("runuser -u postgres -- psql -XAtqc 'SELECT state FROM pg_stat_replication'").stdout.strip()
 
