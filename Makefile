@@ -26,7 +26,7 @@ lab: engine ## Start the whole estate on this machine and show how to look at it
 	@$(PYTHON) tests/lab/lab.py lab
 
 .PHONY: test
-test: engine ## Prove everything: lint, sanity, unit tests, module tests, Molecule, end to end
+test: engine ## What CI runs: lint, sanity, unit tests, and the steady module tests and scenarios
 	@$(RUN) all
 
 .PHONY: lint
