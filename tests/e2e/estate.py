@@ -345,6 +345,7 @@ class Site:
         end = time.monotonic() + seconds
         while self.tasks < tasks and self._process.poll() is None and time.monotonic() < end:
             time.sleep(0.1)
+        assert self._process.poll() is None, f"site ended by itself after {self.tasks} tasks; the end of {self.log}:\n{self.output[-3000:]}"
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self.seconds = time.monotonic() - self._began
