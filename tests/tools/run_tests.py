@@ -43,6 +43,7 @@ ALONE = frozenset(
         "molecule:nginx",
         "molecule:postgres",
         "molecule:postgres-bookworm",
+        "molecule:valkey",
     }
 )
 
