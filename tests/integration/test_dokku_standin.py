@@ -135,6 +135,8 @@ def machine():
         box.dokku("ports:set demo http:80:5000")
         box.dokku("git:from-image demo local/demo:1")
         box.dokku("certs:add demo < /opt/app/certs.tar")
+        # A reload of nginx is asked for, not waited for: old workers may still answer for a moment.
+        box.wait("curl -skf -o /dev/null --resolve demo.example.test:443:127.0.0.1 https://demo.example.test/")
         yield box
     finally:
         remove()

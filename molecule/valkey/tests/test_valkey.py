@@ -52,7 +52,9 @@ def test_it_forgets_rather_than_fails_when_it_is_full(host):
     script = f"for i in $(seq 1 60); do valkey-cli --no-auth-warning -a {PASSWORD} setrange big:$i 1000000 x >/dev/null || exit 1; done"
     assert host.run(script).succeeded
     assert ask(host, "127.0.0.1", f"AUTH {PASSWORD}", "EXISTS big:60").stdout.split() == ["+OK", ":1"]
-    assert ask(host, "127.0.0.1", f"AUTH {PASSWORD}", "EXISTS big:1").stdout.split() == ["+OK", ":0"]
+    # Which ones went is Valkey's choice: it samples.
+    kept = ask(host, "127.0.0.1", f"AUTH {PASSWORD}", "DBSIZE").stdout.split()[1]
+    assert 0 < int(kept.removeprefix(":")) < 60
 
 
 def test_nothing_is_kept_on_disk(host):
