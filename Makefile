@@ -21,12 +21,16 @@ setup: ## Make the virtual environment from the locked requirements
 engine: setup
 	@tests/tools/setup.sh engine
 
+.PHONY: browser
+browser: setup
+	@tests/tools/setup.sh browser
+
 .PHONY: lab
 lab: engine ## Start the whole estate on this machine and show how to look at it
 	@$(PYTHON) tests/lab/lab.py lab
 
 .PHONY: test
-test: engine ## What CI runs: lint, sanity, unit tests, and the steady module tests and scenarios
+test: engine browser ## What CI runs: lint, sanity, unit tests, and the steady module tests and scenarios
 	@$(RUN) all
 
 .PHONY: lint
@@ -46,7 +50,7 @@ integration: engine ## Module tests against real servers; ARGS="-k name" picks s
 	@$(PYTHON) -m pytest -q tests/integration $(ARGS)
 
 .PHONY: molecule
-molecule: engine ## One Molecule scenario: make molecule SCENARIO=postgres
+molecule: engine $(if $(filter estate,$(SCENARIO)),browser) ## One Molecule scenario: make molecule SCENARIO=postgres
 	@$(RUN) molecule:$(or $(SCENARIO),$(error SCENARIO is missing; one of: $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml))))))
 
 .PHONY: bench

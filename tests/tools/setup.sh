@@ -5,6 +5,7 @@
 #
 # setup.sh          the virtual environment from the locked requirements, and this checkout in a collections path
 # setup.sh engine   a running Docker Engine
+# setup.sh browser  Chromium and its driver, for the checks that look at the page
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -77,8 +78,15 @@ start_engine() {
     fail "Docker did not start within 120 s; see .lab/dockerd.log or: journalctl -u docker"
 }
 
+install_browser() {
+    if command -v chromium google-chrome >/dev/null && command -v chromedriver >/dev/null; then return 0; fi
+    root || fail "Chromium is needed. Install it: sudo apt-get install chromium chromium-driver"
+    apt_install chromium chromium-driver
+}
+
 case "${1:-}" in
     "") make_environment; link_checkout ;;
     engine) start_engine ;;
-    *) fail "usage: setup.sh [engine]" ;;
+    browser) install_browser ;;
+    *) fail "usage: setup.sh [engine|browser]" ;;
 esac

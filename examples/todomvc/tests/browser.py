@@ -27,7 +27,7 @@ SECONDS = 20
 
 
 def chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    return next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 @contextmanager
