@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import socket
@@ -95,7 +97,7 @@ class Cluster:
     def read_url(self) -> str:
         return self.url(self.follower, self.primary)
 
-    def wait_for_follower(self, seconds: float = 15) -> None:
+    def wait_for_follower(self, seconds: float = 60) -> None:
         position = self.primary.sql("SELECT pg_current_wal_flush_lsn()::text")[0][0]
         wait(lambda: self.follower.sql(f"SELECT pg_last_wal_replay_lsn() >= '{position}'")[0][0], seconds)
 
@@ -105,7 +107,7 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def wait(question, seconds: float = 15, pause: float = 0.05):
+def wait(question, seconds: float = 60, pause: float = 0.05):
     """Ask until the answer is true; exceptions count as no."""
     end = time.monotonic() + seconds
     while True:
@@ -121,17 +123,32 @@ def wait(question, seconds: float = 15, pause: float = 0.05):
         time.sleep(pause)
 
 
-def create() -> Cluster:
+def new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="todomvc-postgres-"))
-    found = programs()
-    assert found is not None
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-    primary = Server(folder / "primary", free_port(), found)
-    primary.run("initdb", "-D", str(primary.folder), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
-    with open(primary.folder / "postgresql.auto.conf", "a", encoding="utf-8") as file:
+    return folder
+
+
+@functools.cache
+def template(found: Path) -> Path:
+    """An initialized data directory; each test's primary is a copy of it."""
+    folder = new_folder()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    server = Server(folder / "template", 0, found)
+    server.run("initdb", "-D", str(server.folder), "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8")
+    with open(server.folder / "postgresql.auto.conf", "a", encoding="utf-8") as file:
         # Synchronous commits of a test need no disk.
         file.write("fsync = off\nwal_level = replica\nhot_standby = on\nwal_log_hints = on\n")
+    return server.folder
+
+
+def create() -> Cluster:
+    found = programs()
+    assert found is not None
+    folder = new_folder()
+    primary = Server(folder / "primary", free_port(), found)
+    subprocess.run([*primary._user, "cp", "-a", str(template(found)), str(primary.folder)], check=True)
     primary.start()
     for statement in ROLES.strip().splitlines():
         primary.sql(statement, "postgres")
