@@ -30,7 +30,7 @@ lab: engine ## Start the whole estate on this machine and show how to look at it
 	@$(PYTHON) tests/lab/lab.py lab
 
 .PHONY: test
-test: engine browser ## What CI runs: lint, sanity, unit tests, and the steady module tests and scenarios
+test: engine browser ## Everything that CI runs: lint, sanity, unit and module tests, the scenarios, end to end
 	@$(RUN) all
 
 .PHONY: lint

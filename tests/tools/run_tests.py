@@ -31,23 +31,6 @@ TOOLS = Path(sys.executable).parent
 TAIL_LINES = 60
 
 
-# Steps that `all` leaves out until they have passed often enough beside the others on two cores; each runs alone by its name.
-ALONE = frozenset(
-    {
-        "integration",
-        "molecule:admin",
-        "molecule:certificate",
-        "molecule:dokku",
-        "molecule:estate",
-        "molecule:failover",
-        "molecule:nginx",
-        "molecule:postgres",
-        "molecule:postgres-bookworm",
-        "molecule:valkey",
-    }
-)
-
-
 class StepFailed(Exception):
     """A step of the run failed; its log says why."""
 
@@ -169,14 +152,9 @@ def units(log: Log) -> None:
     log.call(sys.executable, "-m", "pytest", "-q", "tests/unit", f"--junitxml={RESULTS}/units.xml")
 
 
-def integration(*files: str) -> Callable[[Log], None]:
-    """Module tests against real servers; without names, all of them."""
-
-    def run(log: Log) -> None:
-        paths = [f"tests/integration/{name}" for name in files] or ["tests/integration"]
-        log.call(sys.executable, "-m", "pytest", "-v", *paths, f"--junitxml={RESULTS}/{log.path.stem}.xml")
-
-    return run
+def integration(log: Log) -> None:
+    """Module tests against real servers."""
+    log.call(sys.executable, "-m", "pytest", "-v", "tests/integration", f"--junitxml={RESULTS}/integration.xml")
 
 
 def molecule(scenario: str) -> Callable[[Log], None]:
@@ -198,10 +176,8 @@ def steps() -> list[Step]:
         Step("importer", importer, 600),
         Step("units", units, 900),
         Step("sanity", sanity, 1500),
-        Step("integration", integration(), 3000),
-        Step("integration:route53", integration("test_route53_latency.py", "test_route53_dns.py"), 900),
-        Step("integration:standin", integration("test_dokku_standin.py"), 900),
-        *(Step(f"molecule:{name}", molecule(name), 2400 if name == "estate" else 900) for name in scenarios),
+        Step("integration", integration, 3000),
+        *(Step(f"molecule:{name}", molecule(name), 3600 if name == "estate" else 900) for name in scenarios),
     ]
 
 
@@ -240,7 +216,7 @@ def main() -> int:
     unknown = [name for name in options.step if name not in known and name != "all"]
     if unknown:
         parser.error(f"no such step: {', '.join(unknown)}; there are: {', '.join(known)}")
-    chosen = [step for step in known.values() if step.name not in ALONE] if everything else [known[name] for name in options.step]
+    chosen = list(known.values()) if everything else [known[name] for name in options.step]
     if any(step.name.startswith("molecule:") for step in chosen) and not everything:
         chosen.insert(0, known["artifact"])
     rows: list[dict] = []
