@@ -25,9 +25,18 @@ def _link_checkout() -> None:
             link.symlink_to(REPOSITORY, target_is_directory=True)
 
 
+def _steady_properties() -> None:
+    """The same examples in every run, however slow the machine."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("steady")
+
+
 def pytest_configure() -> None:
     from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
     _link_checkout()
+    _steady_properties()
     paths = [str(COLLECTIONS), *(entry for entry in sys.path if os.path.isdir(os.path.join(entry, "ansible_collections")))]
     _AnsibleCollectionFinder(paths=paths)._install()

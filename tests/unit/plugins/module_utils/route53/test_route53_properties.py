@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from route53_fake import CHECK, REGIONS, FakeRoute53, Killed, current, declaration, endpoint, run
 
@@ -15,7 +15,6 @@ from ansible_collections.multiregion.paas.plugins.module_utils._route53.planner 
 
 NAMES = ("app.example.com", "www.example.com", "*.example.com", "example.com", "app-x.example.com")
 LABELS = ("one", "two", "three", None)
-SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ipv4 = st.integers(1, 6).map(lambda number: f"192.0.2.{number}")
 ipv6 = st.integers(1, 6).map(lambda number: f"2001:db8::{number}")
@@ -138,7 +137,6 @@ def assert_no_gap(seen):
             assert all(moment[key] for moment in seen), key
 
 
-@SETTINGS
 @given(foreign_sets, standing_sets, st.lists(options(), max_size=2), options())
 def test_from_any_state_what_is_declared_is_reached(foreign, standing, history, wanted):
     fake = world(foreign, standing, history)
@@ -159,7 +157,6 @@ def test_from_any_state_what_is_declared_is_reached(foreign, standing, history, 
         assert raw.get("HealthCheckId") in {None, *fake.checks}
 
 
-@SETTINGS
 @given(st.lists(options(names=["app.example.com"]), min_size=1, max_size=3))
 def test_absent_takes_back_everything(history):
     # Without purge a former regional name is left on purpose, and nothing tells later that it was ours.
@@ -169,7 +166,6 @@ def test_absent_takes_back_everything(history):
     assert [check["CallerReference"] for check in fake.checks.values()] == ["theirs"]
 
 
-@SETTINGS
 @given(options(names=["app.example.com"]), options(names=["app.example.com"]), st.integers(0, 12), st.booleans())
 def test_killed_at_any_call_the_next_run_heals_and_nothing_is_orphaned(before, wanted, skip, after):
     wanted = {**wanted, "purge": True}
@@ -186,7 +182,6 @@ def test_killed_at_any_call_the_next_run_heals_and_nothing_is_orphaned(before, w
     assert all(check in named or raw["CallerReference"] == "theirs" for check, raw in fake.checks.items())
 
 
-@SETTINGS
 @given(options(), st.randoms(use_true_random=False))
 def test_the_order_and_spelling_of_what_is_declared_do_not_matter(wanted, rng):
     fake = world([], [], [wanted])
