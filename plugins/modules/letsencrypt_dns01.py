@@ -324,10 +324,12 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca, crypto, plan, resolve, rfc2136, route53, runner
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import AcmeError, InputError, Stopped
+from ansible_collections.multiregion.paas.plugins.module_utils._aws import BOTO3_IMPORT_ERROR
+from ansible_collections.multiregion.paas.plugins.module_utils._aws import argument_spec as aws_argument_spec
 
 
 def argument_spec():
-    spec = route53.argument_spec()
+    spec = aws_argument_spec()
     spec.update(
         state=dict(type="str", choices=["present", "absent", "revoked"], default="present"),
         names=dict(type="list", elements="str", default=[]),
@@ -375,7 +377,7 @@ def argument_spec():
 def require_libraries(module):
     needed = [("cryptography", crypto.CRYPTOGRAPHY_IMPORT_ERROR), ("acme", ca.ACME_IMPORT_ERROR), ("dnspython", resolve.DNSPYTHON_IMPORT_ERROR)]
     if module.params["dns_provider"] == "route53":
-        needed.append(("boto3", route53.BOTO3_IMPORT_ERROR))
+        needed.append(("boto3", BOTO3_IMPORT_ERROR))
     for name, error in needed:
         if error is not None:
             module.fail_json(msg=missing_required_lib(name), exception=error)

@@ -318,13 +318,8 @@ api_calls:
     list_resource_record_sets: 1
 """
 
-from ansible_collections.multiregion.paas.plugins.module_utils._route53.aws import (
-    aws_module,
-    connect,
-    other_botocore_errors,
-    regions_of,
-    warn,
-)
+from ansible_collections.multiregion.paas.plugins.module_utils._aws import aws_module, other_botocore_errors, warn
+from ansible_collections.multiregion.paas.plugins.module_utils._route53.aws import connect, regions_of
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.declaration import declare
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.errors import Route53Error
 from ansible_collections.multiregion.paas.plugins.module_utils._route53.runner import Runner

@@ -1,49 +1,28 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TXT values in Amazon Route 53. The one file here that knows amazon.aws and boto3."""
+"""TXT values in Amazon Route 53. The one file here that knows boto3."""
 
 from __future__ import annotations
 
 import time
-import traceback
 
-from ansible_collections.amazon.aws.plugins.module_utils.botocore import boto3_conn, get_aws_connection_info
-from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleBotocoreError
-from ansible_collections.amazon.aws.plugins.module_utils.modules import aws_argument_spec
-
+from .._aws import BOTO3_IMPORT_ERROR, client
 from .errors import DeadlineError, DnsError, InputError
 from .plan import merge_values
 from .provider import Provider
 
-try:
-    import boto3  # pylint: disable=unused-import
-    from botocore.config import Config
+if BOTO3_IMPORT_ERROR is None:
     from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:
-    BOTO3_IMPORT_ERROR = traceback.format_exc()
-else:
-    BOTO3_IMPORT_ERROR = None
 
 TTL = 60
 ATTEMPTS = 12
 TEMPORARY = ("PriorRequestNotComplete", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure")
 
 
-def argument_spec():
-    """amazon.aws's connection options."""
-    return aws_argument_spec()
-
-
 def connect(module):
-    """A Route 53 client from those options."""
-    try:
-        region, endpoint_url, parameters = get_aws_connection_info(module)
-        # Route 53 is global; botocore wants a region for signing all the same.
-        parameters["config"] = Config(retries={"mode": "standard", "max_attempts": 8}, user_agent_extra="multiregion.paas")
-        return boto3_conn(module, conn_type="client", resource="route53", region=region or "us-east-1", endpoint=endpoint_url, **parameters)
-    except (AnsibleBotocoreError, BotoCoreError, ValueError) as error:
-        raise InputError("Route 53 cannot be used: %s" % error) from error
+    """A Route 53 client from the module's connection options."""
+    return client(module, "route53", config={"retries": {"mode": "standard", "max_attempts": 8}, "user_agent_extra": "multiregion.paas"})
 
 
 class Route53(Provider):
