@@ -136,15 +136,16 @@ def _unit(present: list[RecordSet], wanted: list[RecordSet], purge: bool, confli
     """One atomic step for one name: deletions first, as two sets of one region or policy cannot be side by side."""
     before = {record.key: record for record in present}
     keys = {record.key for record in wanted}
-    regions = {(record.type, record.region) for record in wanted if record.region}
+    regions = {record.region for record in wanted if record.region}
+    identifiers = {record.set_identifier for record in wanted if record.region}
     removed: list[RecordSet] = []
     for record in present:
         in_the_way = record in conflicts
-        # A set of a wanted region under another identifier is that set, renamed.
-        renamed = record.region is not None and (record.type, record.region) in regions
+        # A set of a wanted region is that endpoint's: renamed, or of a family that it has not any more. So is one with its identifier.
+        listed = record.region is not None and (record.region in regions or record.set_identifier in identifiers)
         # A set that changes its region may have to leave before another can take that region.
         moved = record.key in keys and any(want.key == record.key and want.region != record.region for want in wanted)
-        if in_the_way or moved or (record.key not in keys and (purge or renamed)):
+        if in_the_way or moved or (record.key not in keys and (purge or listed)):
             removed.append(record)
     gone = {record.key for record in removed}
     changes = [Change("DELETE", record) for record in removed]
@@ -187,7 +188,11 @@ def plan(current: Current, declaration: Declaration) -> Plan:
             in_the_way = [record for record in there if _stands_in_the_way(record, wanted)]
             conflicts += [record for record in in_the_way if not _is_regional(record)]
             managed = [record for record in there if _is_regional(record) or record in in_the_way]
-            additions.append(_unit(managed, wanted, True, in_the_way))
+            # What has no successor of its type leaves only after the latency set that points to it.
+            succeeded = {record.type for record in wanted}
+            last = [record for record in managed if record.type not in succeeded and record not in in_the_way]
+            additions.append(_unit([record for record in managed if record not in last], wanted, True, in_the_way))
+            removals.append(tuple(Change("DELETE", record) for record in last))
         if purge:
             for gone in sorted((_former_regional_names(declaration, name, here) | leftovers.get(name, set())) - set(by_name)):
                 removals.append(tuple(Change("DELETE", record) for record in at_name.get(gone, []) if _is_regional(record)))

@@ -254,6 +254,20 @@ def test_aaaa_goes_when_an_endpoint_loses_it():
     assert {step[0] for step in steps(made)} == {"DELETE"} and {step[2] for step in steps(made)} == {"AAAA"}
 
 
+def test_a_family_goes_from_the_latency_set_before_it_goes_from_the_regional_name():
+    fake = after(endpoints=[dual("us-east-1", 1)])
+    assert steps(planned(fake, endpoints=[US])) == [
+        ("DELETE", NAME, "AAAA", "us-east-1"),
+        ("DELETE", "us-east-1.app.example.com", "AAAA", "2001:db8::1"),
+    ]
+
+
+@pytest.mark.parametrize("wanted", [US, endpoint("us-east-1", "192.0.2.1", label="virginia"), endpoint("eu-west-1", "192.0.2.1", label="us-east-1")])
+def test_without_purge_a_listed_endpoint_has_no_family_left_that_leads_nowhere(wanted):
+    made = planned(after(endpoints=[dual("us-east-1", 1)]), endpoints=[wanted], purge=False)
+    assert ("DELETE", NAME, "AAAA", "us-east-1") in steps(made)
+
+
 def test_a_wildcard_has_its_regional_names_beside_it():
     fake = after(names=["*.example.com"])
     assert {raw["Name"] for raw in fake.records()} == {
