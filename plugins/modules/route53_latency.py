@@ -194,6 +194,8 @@ notes:
     C(ChangeTagsForResource) and C(ListTagsForResources). To delete health checks it has to read every zone, with C(ListHostedZones)
     and C(ListResourceRecordSets) on all; without that it keeps them and warns.
   - Everything that this module makes is managed by one declaration. Do not declare one name in two tasks.
+  - Names of several tasks share a health check when address, port, type, path, host, interval and measuring are the same. Declare its failure
+    threshold, search string and checker regions the same there too, as each task puts them right.
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
