@@ -326,6 +326,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca, 
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import AcmeError, InputError, Stopped
 from ansible_collections.multiregion.paas.plugins.module_utils._aws import BOTO3_IMPORT_ERROR
 from ansible_collections.multiregion.paas.plugins.module_utils._aws import argument_spec as aws_argument_spec
+from ansible_collections.multiregion.paas.plugins.module_utils._aws import client as aws_client
 
 
 def argument_spec():
@@ -386,7 +387,7 @@ def require_libraries(module):
 def make_provider(module, dns_view):
     params = module.params
     if params["dns_provider"] == "route53":
-        return route53.Route53(dns_view, route53.connect(module), params["zone_id"])
+        return route53.Route53(dns_view, aws_client(module, "route53", config=route53.client_config()), params["zone_id"])
     names = ("server", "port", "key_name", "key_secret", "key_algorithm", "transport", "zone")
     return rfc2136.Rfc2136(dns_view, **{name: params[name] for name in names})
 

@@ -1,28 +1,34 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""TXT values in Amazon Route 53. The one file here that knows boto3."""
+"""TXT values in Amazon Route 53, by a client of boto3's; without amazon.aws, which the renewal on the issuing host does not have."""
 
 from __future__ import annotations
 
 import time
+import traceback
 
-from .._aws import BOTO3_IMPORT_ERROR, client
 from .errors import DeadlineError, DnsError, InputError
 from .plan import merge_values
 from .provider import Provider
 
-if BOTO3_IMPORT_ERROR is None:
+try:
+    import boto3  # pylint: disable=unused-import
+    from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:
+    BOTO3_IMPORT_ERROR = traceback.format_exc()
+else:
+    BOTO3_IMPORT_ERROR = None
 
 TTL = 60
 ATTEMPTS = 12
 TEMPORARY = ("PriorRequestNotComplete", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure")
 
 
-def connect(module):
-    """A Route 53 client from the module's connection options."""
-    return client(module, "route53", config={"retries": {"mode": "standard", "max_attempts": 8}, "user_agent_extra": "multiregion.paas"})
+def client_config():
+    """How a client of Route 53 repeats, and what it calls itself."""
+    return Config(retries={"mode": "standard", "max_attempts": 8}, user_agent_extra="multiregion.paas")
 
 
 class Route53(Provider):
