@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import testinfra
 
 testinfra_hosts = ["certificate-1"]
+PROGRAM = "/usr/bin/python3 -I /usr/local/lib/paas-certificate.py"
+RENEW = "/opt/paas-certificate/bin/python /opt/paas-certificate/renewal/renew.py"
 REPOSITORY = Path(__file__).resolve().parents[3]
 HANDED = "/etc/paas/certificates/www"
 KEPT = "/var/lib/paas/certificates/www"
@@ -39,7 +43,71 @@ def test_a_whole_folder_is_switched_at_once(host):
     assert host.file(HANDED).is_symlink
     assert host.file(KEPT).is_symlink
     serial = host.check_output("openssl x509 -in %s/fullchain.pem -noout -serial", HANDED).partition("=")[2]
-    assert host.file(HANDED).linked_to.endswith("/.www.versions/%s" % serial)
+    assert host.file(HANDED).linked_to.endswith(".www.versions/%s" % serial)
+
+
+@pytest.fixture
+def hosts(host):
+    """The one that issues and serves by its own nginx, and the Dokku host in the other region."""
+    return [host, testinfra.get_host("ssh://certificate-2", ssh_config=str(REPOSITORY / ".lab/ssh/config"))]
+
+
+def kept(host):
+    return host.check_output("openssl x509 -in %s/fullchain.pem -noout -serial", KEPT).partition("=")[2]
+
+
+def presented(host):
+    """The serial numbers under all names that the host serves."""
+    return set(json.loads(host.check_output(PROGRAM + " show"))["certificates"]["www"]["presented"].values())
+
+
+def renew_now(host):
+    """What the timer starts, with a renewal time that has come. -> (exit status, what it said)."""
+    host.run("sed 's/\"renew\": \"auto\"/\"renew\": \"3650\"/' /etc/paas/certificate-renewal.json > /run/due.json")
+    done = host.run(RENEW + " /run/due.json")
+    return done.rc, done.stdout + done.stderr
+
+
+def test_the_timer_runs_and_its_service_does_nothing_when_nothing_is_due(host):
+    before = kept(host)
+    assert host.check_output("systemctl is-active paas-certificate-renewal.timer") == "active"
+    assert host.run("systemctl start paas-certificate-renewal.service").rc == 0
+    assert kept(host) == before
+
+
+def test_a_renewal_reaches_every_host_and_is_presented(host, hosts):
+    before = kept(host)
+    status, said = renew_now(host)
+    assert status == 0, said
+    assert kept(host) != before
+    for one in hosts:
+        assert presented(one) == {kept(host)}
+
+
+def test_a_host_that_cannot_serve_it_keeps_the_former_one_and_so_do_the_regions_after_it(host, hosts):
+    before = kept(host)
+    host.check_output("echo broken > /etc/nginx/conf.d/broken.conf")
+    try:
+        status, said = renew_now(host)
+    finally:
+        host.check_output("rm /etc/nginx/conf.d/broken.conf")
+    assert status == 1 and "not taken" in said and "eu-west-1" in said, said
+    assert kept(host) != before
+    for one in hosts:
+        assert presented(one) == {before}
+        assert one.check_output("openssl x509 -in %s/fullchain.pem -noout -serial", HANDED).endswith(before)
+    # And the next time they get it.
+    assert host.run("systemctl start paas-certificate-renewal.service").rc == 0
+    for one in hosts:
+        assert presented(one) == {kept(host)}
+
+
+def test_the_renewals_key_is_good_for_nothing_else(host):
+    done = host.run(
+        "ssh -i /var/lib/paas/certificates/access_ed25519 -o UserKnownHostsFile=/var/lib/paas/certificates/known_hosts/certificate-2"
+        " -o HostKeyAlias=certificate-2 -o BatchMode=yes paas-certificate@198.18.16.62 id </dev/null"
+    )
+    assert "uid=" not in done.stdout and "standard input is not what this takes" in done.stdout
 
 
 def test_no_certificate_for_an_app_without_domains(host):

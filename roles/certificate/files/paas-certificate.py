@@ -320,7 +320,7 @@ class Host:
             self.prove(former_in_dokku, server)
             return "The former one, serial number %s, is back" % former_in_dokku.serial
         except (OSError, Refused) as error:
-            return "The former one could not be put back: %s" % error
+            return "The former one is to be used again, but that is not proven: %s" % error
 
     def forget(self, name, serial):
         """Older versions go, but not the last ones: a reader may have opened one a moment ago."""
