@@ -155,6 +155,13 @@ options:
       - Whether endpoints of these names that are not listed are removed, with their regional names and health checks.
     type: bool
     default: true
+  only_remove:
+    description:
+      - Only takes out of the answer what is not listed, and only where something that is listed answers already. Nothing is added or
+        updated, and health checks stay. For the moment before hosts or regions that leave lose what they need to serve; a task
+        without it does the rest afterwards.
+    type: bool
+    default: false
   replace_policy:
     description:
       - Whether simple, weighted, failover, geolocation or C(CNAME) records that stand in the way are migrated, in the same batch.
@@ -369,6 +376,7 @@ ARGUMENT_SPEC = dict(
         ),
     ),
     purge=dict(type="bool", default=True),
+    only_remove=dict(type="bool", default=False),
     replace_policy=dict(type="bool", default=False),
     wait=dict(type="bool", default=False),
     wait_timeout=dict(type="int", default=300),

@@ -169,6 +169,8 @@ def declare(params: Mapping[str, Any], zone: Zone, known_regions: Collection[str
             problems.append(f"the label {label!r} has {len(regions)} endpoints ({', '.join(sorted(regions))}); each needs its own")
     if present and not params.get("endpoints"):
         problems.append("endpoints is empty: the last endpoint of a name is removed only with state=absent")
+    if params.get("only_remove") and not (present and params["purge"]):
+        problems.append("only_remove needs state=present and purge=true: what is not listed leaves, and nothing else is done")
     regional_names = bool(params["regional_names"])
     if not regional_names:
         for endpoint in endpoints:
@@ -199,6 +201,7 @@ def declare(params: Mapping[str, Any], zone: Zone, known_regions: Collection[str
         regional_names=regional_names,
         check=check,
         purge=bool(params["purge"]),
+        only_remove=bool(params.get("only_remove")),
         replace_policy=bool(params["replace_policy"]),
         present=present,
         warnings=tuple(_families(endpoints)) if present else (),

@@ -316,6 +316,7 @@ class Declaration:
     regional_names: bool = True
     check: Optional[CheckTemplate] = None
     purge: bool = True
+    only_remove: bool = False
     replace_policy: bool = False
     present: bool = True
     warnings: tuple[str, ...] = ()

@@ -156,6 +156,35 @@ def _unit(present: list[RecordSet], wanted: list[RecordSet], purge: bool, confli
     return tuple(changes)
 
 
+def _only_removals(
+    units: list[tuple[Change, ...]], wanted: list[RecordSet], conflicts: list[RecordSet], current: Current
+) -> tuple[tuple[Change, ...], ...]:
+    """Of the steps what takes something out of the answer, as long as something that stays answers in its place."""
+    present = {record.key for record in current.records}
+    staying = {record.key for record in wanted}
+    answering = {(record.name, record.type) for record in wanted if record.key in present}
+    # A set under another identifier is the former form of one that is still to come.
+    arriving = {(record.name, record.type, record.region) for record in wanted if record.region and record.key not in present}
+    leaving = [
+        change
+        for unit in units
+        for change in unit
+        if change.action == "DELETE" and change.record.key not in staying and change.record not in conflicts
+    ]
+    allowed = {
+        change.record.key
+        for change in leaving
+        if (change.record.name, change.record.type) in answering
+        and (change.record.name, change.record.type, change.record.region) not in arriving
+    }
+    # The regional name of a region that is gone: nothing may point to it any more.
+    targets = {record.alias.name for record in current.records if record.alias and record.key not in allowed}
+    names = {record.name for record in wanted}
+    allowed |= {change.record.key for change in leaving if change.record.name not in names and change.record.name not in targets}
+    steps = (tuple(change for change in unit if change in leaving and change.record.key in allowed) for unit in units)
+    return tuple(step for step in steps if step)
+
+
 def plan(current: Current, declaration: Declaration) -> Plan:
     """What leads from `current` to `declaration`; an empty plan when it is reached."""
     checks = _Checks(declaration, current)
@@ -199,6 +228,8 @@ def plan(current: Current, declaration: Declaration) -> Plan:
         units += _steps(additions, switch, removals)
     _refuse_policies(declaration, conflicts)
 
+    if declaration.only_remove:
+        return Plan(units=_only_removals(units, records, conflicts, current), records=tuple(records))
     if declaration.purge or not declaration.present:
         released = _released(current, declaration, units, set(checks.used))
     return Plan(

@@ -462,3 +462,34 @@ def test_the_diff_is_a_line_for_each_thing():
 
 def test_nothing_to_do_is_an_empty_diff():
     assert diff(current(after()), planned(after())) == ("", "")
+
+
+def leavers(before, now, **options):
+    """What `only_remove` does to a name that was declared with the endpoints `before`."""
+    made = planned(after(endpoints=before, health_check=CHECK, **options), endpoints=now, health_check=CHECK, only_remove=True, **options)
+    assert not (made.creates or made.updates or made.releases)
+    return steps(made)
+
+
+def test_only_remove_takes_a_region_and_its_name_out_of_the_answer():
+    assert leavers([US, EU], [US]) == [("DELETE", NAME, "A", "eu-west-1"), ("DELETE", "eu-west-1.app.example.com", "A", "192.0.2.2")]
+
+
+def test_only_remove_takes_a_host_out_of_its_region():
+    assert leavers([US, endpoint("eu-west-1", "192.0.2.2", "192.0.2.3")], [US, EU]) == [("DELETE", "eu-west-1.app.example.com", "A", "192.0.2.3")]
+
+
+def test_only_remove_adds_and_updates_nothing():
+    assert leavers([US], [US, EU, AP]) == []
+    assert steps(planned(after(), ttl=30, only_remove=True)) == []
+
+
+def test_only_remove_leaves_what_has_no_other_to_answer():
+    """A region whose only host is replaced, and a name whose only region is replaced, keep the old one until the new one is there."""
+    assert leavers([US, EU], [US, endpoint("eu-west-1", "192.0.2.9")]) == []
+    assert leavers([EU], [US]) == []
+    assert leavers([US, EU], [US, endpoint("eu-west-1", "192.0.2.2", label="dublin")]) == []
+
+
+def test_only_remove_works_without_regional_names():
+    assert steps(planned(after(regional_names=False), endpoints=[US], regional_names=False, only_remove=True)) == [("DELETE", NAME, "A", "eu-west-1")]
