@@ -108,7 +108,9 @@ def test_one_value_is_one_restart(host):
 def test_domain_of_a_disabled_app_and_certificate_that_comes_and_goes(host):
     declare(host, name="demo", ports=["http:80:5000"], deploy={"image": "local/demo:1"})
     host.shell("dokku domains:disable demo")
-    declare(host, name="demo", domains=["a.example.org"])
+    containers = set(host.state()["containers"])
+    assert declare(host, name="demo", domains=["a.example.org"])["restarted"] is False
+    assert set(host.state()["containers"]) == containers
     assert report(host, "domains:report demo --domains-app-vhosts").split() == ["a.example.org"]
     secured = {"name": "demo", "certificate": pair("a.example.org"), "ports": ["http:80:5000"]}
     declare(host, **secured)

@@ -13,7 +13,7 @@ from typing import Optional
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, Result, Runner, dokku, slowly
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, CommandFailed, DeployFailed
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import Certificate, Current, Desired
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step, release_command
 
 NO_CHANGES = "No changes detected"
 
@@ -87,9 +87,17 @@ def _failed(runner: Runner, step: Step, desired: Desired, result: Result, image:
 def apply(runner: Runner, current: Current, desired: Desired, plan: Plan, timeout: int) -> None:
     """In the plan's order. A killed run is healed by the next one: see the note in the app's config."""
     image: Optional[str] = None
+    held = False
     for step in plan.steps:
         if step.kind not in ("deploy", "restart", "scale"):
-            runner.must(step.command, f"{desired.name}: to {step.what}")
+            held = step.kind == "hold" or (held and step.kind != "release")
+            try:
+                runner.must(step.command, f"{desired.name}: to {step.what}")
+            except CommandFailed:
+                if held:
+                    # Somebody else's deploy must find nginx willing. The next run finds the note that it has to be rebuilt.
+                    runner.run(release_command(desired.name))
+                raise
             continue
         image = running_image(runner, current, desired)
         try:

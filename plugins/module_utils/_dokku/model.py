@@ -11,6 +11,8 @@ from typing import Mapping, Optional, Tuple
 # A change that only a restart or a rebuild of nginx makes effective is noted in the app's own config until that happened,
 # so that a run that was killed in between is finished by the next one. Over SSH there is no other place to note it.
 PENDING_KEY = "DOKKU_APP_PENDING"
+# A proxy that no plugin knows. While an app has it, Dokku stores names, ports and certificate without rebuilding nginx each time.
+HELD_PROXY = "dokku-app-holds"
 ALL_TYPES = "_all_"
 OLDEST = (0, 38)
 
@@ -71,6 +73,7 @@ class Current:
     vhosts_enabled: bool = True
     domains: Tuple[str, ...] = ()
     ports: Tuple[str, ...] = ()
+    proxy_type: str = ""
     scale: Mapping[str, int] = field(default_factory=dict)
     checks: Checks = Checks((), (), "")
     nginx: Mapping[str, str] = field(default_factory=dict)
@@ -115,3 +118,12 @@ class Desired:
     deploy: Optional[Deploy] = None
     strategy: Optional[str] = None
     restart: str = "auto"
+
+    @property
+    def with_pair(self) -> bool:
+        return self.certificate is not None or self.no_certificate
+
+    @property
+    def serves(self) -> bool:
+        """Whether anything is declared for which Dokku rebuilds nginx."""
+        return self.domains is not None or self.ports is not None or self.with_pair

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From what is to what shall be, without any input or output.
 
-The order is chosen so that the app ends in at most one deploy or restart: everything is stored first, with
-C(--no-restart) and C(--skip-deploy) where Dokku has them, then what rebuilds nginx, then the one step that replaces
-containers. Config is never given to a command that restarts, since Dokku restarts there even when nothing changed and
+The order is chosen so that the app ends in at most one deploy or restart, and nginx in at most two rebuilds: everything is
+stored first, with C(--no-restart) and C(--skip-deploy) where Dokku has them, then what rebuilds nginx (held back where
+that would be too often), then the one step that replaces containers. Config is never given to a command that restarts, since Dokku restarts there even when nothing changed and
 answers 0 when that restart failed.
 """
 
@@ -22,6 +22,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command im
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import (
     ALL_TYPES,
+    HELD_PROXY,
     PENDING_KEY,
     Certificate,
     Checks,
@@ -44,11 +45,16 @@ _NEEDS_PROXY = "proxy"
 
 @dataclass(frozen=True)
 class Step:
-    """One command, and what it is good for. C(kind): store, proxy, deploy, restart, scale or settle."""
+    """One command, and what it is good for. C(kind): store, hold, proxy, release, deploy, restart, scale or
+    settle."""
 
     command: Command
     what: str
     kind: str = "store"
+
+
+# Names, ports and certificate each rebuild nginx, a deploy does it twice. More than this is held back until all is stored.
+REBUILDS = 2
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,8 @@ class _Builder:
             gone += [key for key, value in have.items() if key not in wanted and key not in release and not owned_by_dokku(key, value)]
         if not sets and not gone:
             return
-        self.imports, self.unsets = dict(sorted(sets.items())), sorted(set(gone))
+        self.imports.update(sorted(sets.items()))
+        self.unsets = sorted(set(gone))
         names = sorted({*sets, *gone})
         self.differs(
             "config",
@@ -311,8 +318,10 @@ class _Builder:
         if set(wanted) == set(self.current.domains) and not (off and wanted):
             return
         if off and wanted:
-            # Enabling rewrites the list with the default name, so what is added before is lost: enable, then set.
-            self.proxy("enable domains", dokku("domains:enable", self.app))
+            # What domains:enable does, without its restart, and without the default name that it writes over what is set before.
+            self.imports["NO_VHOST"] = "0"
+            self.store("unset the port of an app without names", "proxy:set", self.app, "proxy-port")
+            self.store("unset the TLS port of an app without names", "proxy:set", self.app, "proxy-ssl-port")
         self.proxy("set the domains", dokku("domains:set", self.app, *wanted) if wanted else dokku("domains:clear", self.app))
         self.differs("domains", sorted(self.current.domains), sorted(wanted), "domains: " + (" ".join(wanted) or "none"))
 
@@ -367,6 +376,16 @@ def deploy_command(desired: Desired, deploy: Deploy) -> Command:
     return dokku("git:sync", "--build", desired.name, deploy.source, deploy.version)
 
 
+def release_command(app: str) -> Command:
+    return dokku("proxy:set", app, "type")
+
+
+def _rebuilds(build: _Builder, replacing: bool) -> int:
+    """How often nginx is rebuilt when nothing is held back. A new app has its first one behind it."""
+    of_containers = 2 if build.current.deployed else 1
+    return (not build.current.exists) + len(build.proxies) + (of_containers if replacing else 0)
+
+
 def _scale_words(scale: Mapping[str, int]) -> Tuple[str, ...]:
     return tuple(f"{name}={quantity}" for name, quantity in sorted(scale.items()))
 
@@ -411,17 +430,27 @@ def plan(current: Current, desired: Desired) -> Plan:
     scaling_alone = bool(scale) and current.deployed and not deploying and not restarting
     if scale and not scaling_alone:
         build.store("store the scale", "ps:scale", "--skip-deploy", app, *_scale_words(scale))
-    rebuilds_anyway = deploying or restarting or bool(build.proxies)
-    stale_proxy = build.stale_proxy or _NEEDS_PROXY in pending
-    rebuilding = stale_proxy and current.deployed and not rebuilds_anyway
+    replacing = deploying or restarting or scaling_alone
+    held = current.proxy_type == HELD_PROXY
+    holding = held or (not current.proxy_type and bool(build.proxies) and _rebuilds(build, replacing) > REBUILDS)
+    rebuilds_anyway = replacing or (bool(build.proxies) and not holding)
+    stale_proxy = (build.stale_proxy and current.deployed) or _NEEDS_PROXY in pending or holding
+    rebuilding = stale_proxy and not rebuilds_anyway
 
-    owed = {_NEEDS_CONTAINERS: restarting or scaling_alone, _NEEDS_PROXY: rebuilding or (build.stale_proxy and current.deployed)}
-    marks = [word for word, on in owed.items() if on]
-    marking = bool(marks) and any(mark not in pending for mark in marks)
+    owed = {_NEEDS_CONTAINERS: restarting or scaling_alone, _NEEDS_PROXY: rebuilding or holding or (build.stale_proxy and current.deployed)}
+    marks = [word for word, on in owed.items() if on or word in pending]
+    marking = set(marks) != set(pending)
     steps = [*first, *_config_steps(build, ",".join(marks) if marking else "")]
-    steps += build.stores + build.proxies
+    steps += build.stores
+    if holding and not held:
+        steps.append(Step(dokku("proxy:set", app, "type", HELD_PROXY), "hold nginx's rebuilds back", "hold"))
+    steps += build.proxies
+    if holding:
+        steps.append(Step(release_command(app), "let nginx be rebuilt", "release"))
     if rebuilding:
         steps.append(Step(dokku("proxy:build-config", app), "rebuild nginx", "proxy"))
+        if not (build.proxies or build.stale_proxy):
+            build.changes.append("rebuilt nginx, as a run before this one did not get to it")
     if deploying and desired.deploy is not None:
         steps.append(Step(deploy_command(desired, desired.deploy), "deploy", "deploy"))
         build.differs(

@@ -101,8 +101,10 @@ def readings(desired: Desired) -> List[Reading]:
     ]
     if desired.domains is not None:
         found.append((dokku("domains:report", app, "--format", "json"), _domains))
-    if desired.ports is not None or desired.certificate is not None or desired.no_certificate:
+    if desired.ports is not None or desired.with_pair:
         found.append((dokku("ports:report", app, "--ports-map"), lambda text: {"ports": tuple(text.split())}))
+    if desired.serves:
+        found.append((dokku("proxy:report", app, "--proxy-type"), lambda text: {"proxy_type": text.strip()}))
     if desired.scale is not None:
         found.append((dokku("ps:scale", "--format", "json", app), _scale))
     if desired.checks is not None or desired.strategy is not None:
@@ -153,8 +155,7 @@ def read(runner: Runner, desired: Desired) -> Current:
     """Everything at once. An app that is missing answers each report with exit status 20."""
     wanted = readings(desired)
     commands = [dokku("version"), *(command for command, _understand in wanted)]
-    with_pair = desired.certificate is not None or desired.no_certificate
-    if with_pair:
+    if desired.with_pair:
         commands += [dokku("certs:show", desired.name, "crt"), dokku("certs:show", desired.name, "key", secret=True)]
     results = runner.run_all(commands)
     if results[0].rc != 0:
@@ -175,7 +176,7 @@ def read(runner: Runner, desired: Desired) -> Current:
             raise CommandFailed(f"`{command.describe()}` answered something else than expected ({type(exc).__name__}).") from exc
         for key, value in piece.items():
             found[key] = {**found[key], **value} if key == "builder" and key in found else value
-    if with_pair:
+    if desired.with_pair:
         found.update(_installed_pair(results[-2], results[-1]))
     return Current(version=version, exists=True, **found)
 

@@ -26,6 +26,7 @@ class App:
         self.config: Dict[str, str] = {}
         self.domains: List[str] = [f"{name}.example.test"]
         self.vhosts = True
+        self.proxy: Dict[str, str] = {}
         self.ports: List[str] = []
         self.scale = {"web": 1}
         self.disabled: List[str] = []
@@ -50,6 +51,7 @@ class App:
         self.running = ""  # image of the running containers
         self.env_running: Dict[str, str] = {}
         self.deploys = 0
+        self.nginx_built: Any = None  # names, ports and certificate that nginx knows
 
 
 class FakeDokku(Runner):
@@ -98,6 +100,11 @@ class FakeDokku(Runner):
     def app(self, words: List[str]) -> Optional[App]:
         return next((self.apps[word] for word in words if word in self.apps), None)
 
+    def rebuild(self, app: App, times: int = 1) -> None:
+        if not app.proxy.get("type"):
+            self.rebuilds += times
+            app.nginx_built = (list(app.domains), list(app.ports), app.crt)
+
     def missing(self, words: List[str]) -> Result:
         return Result(20, "", " !     App nope does not exist\n")
 
@@ -121,9 +128,9 @@ class FakeDokku(Runner):
         app.deploys += 1
         if image in self.broken:
             return Result(1, " !     Could not start due to 1 failed checks (web.1)\nlast words of the app\n", "")
+        self.rebuild(app, 2 if app.running else 1)
         app.running = image
         app.env_running = dict(app.config)
-        self.rebuilds += 2
         return ok()
 
     # commands
@@ -132,6 +139,7 @@ class FakeDokku(Runner):
         if words[0] in self.apps:
             return bad("Name is already taken")
         self.apps[words[0]] = App(words[0])
+        self.rebuild(self.apps[words[0]])
         return ok()
 
     def apps_destroy(self, words: List[str], stdin: Any) -> Result:
@@ -158,6 +166,7 @@ class FakeDokku(Runner):
         if not app:
             return self.missing(words)
         app.config.update(json.loads(stdin))
+        app.vhosts = app.config.get("NO_VHOST", "0" if app.vhosts else "1") != "1"
         if "--no-restart" not in words:
             raise AssertionError("config:import restarts, even when nothing changed")
         return ok()
@@ -174,23 +183,17 @@ class FakeDokku(Runner):
         app = self.app(words)
         return ok(json.dumps({"app-enabled": str(app.vhosts).lower(), "app-vhosts": " ".join(app.domains)})) if app else self.missing(words)
 
-    def domains_enable(self, words: List[str], stdin: Any) -> Result:
-        app = self.app(words)
-        if not app.vhosts:
-            app.vhosts, app.domains = True, [f"{words[0]}.example.test"]
-        return ok()
-
     def domains_set(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)
-        self.rebuilds += 1
         app.domains = words[1:]
         if not app.vhosts:  # written, then overwritten with the default, rc 0
             app.vhosts, app.domains = True, [f"{words[0]}.example.test"]
+        self.rebuild(app)
         return ok()
 
     def domains_clear(self, words: List[str], stdin: Any) -> Result:
-        self.rebuilds += 1
         self.app(words).domains = []
+        self.rebuild(self.app(words))
         return ok()
 
     def ports_report(self, words: List[str], stdin: Any) -> Result:
@@ -198,13 +201,13 @@ class FakeDokku(Runner):
         return ok(" ".join(sorted(app.ports)) + "\n") if app else self.missing(words)
 
     def ports_set(self, words: List[str], stdin: Any) -> Result:
-        self.rebuilds += 1
         self.app(words).ports = words[1:]
+        self.rebuild(self.app(words))
         return ok()
 
     def ports_clear(self, words: List[str], stdin: Any) -> Result:
-        self.rebuilds += 1
         self.app(words).ports = []
+        self.rebuild(self.app(words))
         return ok()
 
     def certs_show(self, words: List[str], stdin: Any) -> Result:
@@ -218,10 +221,10 @@ class FakeDokku(Runner):
         app = self.app(words)
         archive = tarfile.open(fileobj=io.BytesIO(stdin))
         app.crt, app.key = (archive.extractfile(name).read().decode() for name in ("server.crt", "server.key"))
-        self.rebuilds += 1
         present = {":".join(port.split(":")[:2]) for port in app.ports}
         if "https:443" not in present:
             app.ports += ["https:443:" + port.split(":")[2] for port in app.ports if port.startswith("http:80:")]
+        self.rebuild(app)
         if app.crt.split("#")[1] != app.key.split("#")[1]:
             return bad("key values mismatch")
         return ok()
@@ -230,7 +233,7 @@ class FakeDokku(Runner):
         app = self.app(words)
         app.crt = app.key = None
         app.ports = [port for port in app.ports if not port.startswith("https:443:")]
-        self.rebuilds += 1
+        self.rebuild(app)
         return ok()
 
     def ps_scale(self, words: List[str], stdin: Any) -> Result:
@@ -281,8 +284,15 @@ class FakeDokku(Runner):
         return ok()  # on a missing app too
 
     def proxy_build_config(self, words: List[str], stdin: Any) -> Result:
-        self.rebuilds += 1
+        self.rebuild(self.app(words))
         return ok()
+
+    def proxy_report(self, words: List[str], stdin: Any) -> Result:
+        app = self.app(words)
+        return ok(app.proxy.get("type", "") + "\n") if app else self.missing(words)
+
+    def proxy_set(self, words: List[str], stdin: Any) -> Result:
+        return self._properties("proxy", words)
 
     def storage_list(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)

@@ -107,6 +107,10 @@ def test_restart_never_and_one_type(dokku):
     run(dokku, **SET_UP)
     assert run(dokku, **SET_UP, config={"A": "1"}, restart="never")["restarted"] is False
     run(dokku, **SET_UP, config={"A": "2"}, restart="worker")
+    dokku.apps["todo"].config[PENDING_KEY] = "restart"  # a run that was killed
+    run(dokku, name="todo", nginx={"hsts": False}, restart="never")
+    assert "restart" in dokku.apps["todo"].config[PENDING_KEY]
+    assert run(dokku, name="todo")["restarted"] and PENDING_KEY not in dokku.apps["todo"].config
     assert "ps:restart todo worker" in dokku.log
 
 
@@ -188,6 +192,40 @@ def test_domain_of_an_app_whose_domains_are_disabled(dokku):
     run(dokku, **SET_UP, domains=["todo.test"])
     assert app.vhosts and app.domains == ["todo.test"]
     assert run(dokku, **SET_UP, domains=["todo.test"])["changed"] is False
+
+
+def test_nginx_is_rebuilt_twice_at_the_most(dokku):
+    run(dokku, **WHOLE)
+    app = dokku.apps["todo"]
+    assert dokku.rebuilds == 2 and app.nginx_built[:2] == (app.domains, app.ports)
+    other = {"cert_content": PAIR["cert_content"].replace("one", "two"), "key_content": "secretkey #two#"}
+    names = {"name": "todo", "domains": ["new.test"], "ports": ["http:80:5000", "http:81:5000"], "certificate": other}
+    for target in (names, {**WHOLE, "deploy": {"image": NEXT}}, {**names, "config": {"A": "1"}}, {"name": "todo", "domains": ["a.test"], "processes": {"web": 3}}):
+        dokku.rebuilds = 0
+        run(dokku, **target)
+        assert 0 < dokku.rebuilds <= 2, target
+        assert app.nginx_built == (app.domains, app.ports, app.crt) and not app.proxy["type"]
+        assert run(dokku, **target)["changed"] is False
+
+
+def test_rebuilds_are_not_held_back_for_ever(dokku):
+    run(dokku, **WHOLE)
+    app = dokku.apps["todo"]
+    dokku.domains_set = lambda words, stdin: FakeDokku.apps_create(dokku, ["todo"], None)
+    changed = {**WHOLE, "domains": ["new.test"], "ports": ["http:81:5000"], "config": {"A": "1"}}
+    with pytest.raises(CommandFailed, match="set the domains"):
+        run(dokku, **changed)
+    assert app.proxy["type"] == ""
+    del dokku.domains_set
+    run(dokku, **changed)
+    assert app.nginx_built == (["new.test"], ["http:81:5000"], app.crt)
+    app.proxy["type"] = "dokku-app-holds"  # a run that was killed
+    dokku.log.clear()
+    assert run(dokku, **changed)["changes"] == ["rebuilt nginx, as a run before this one did not get to it"]
+    assert app.proxy["type"] == "" and run(dokku, **changed)["changed"] is False
+    app.proxy["type"] = "caddy"  # somebody's own choice
+    run(dokku, **WHOLE)
+    assert app.proxy["type"] == "caddy"
 
 
 def test_mismatched_pair_is_never_installed(dokku):
