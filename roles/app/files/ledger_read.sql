@@ -1,14 +1,27 @@
--- The release that each app runs, and all that it had, as one JSON object. Without a ledger there are none.
+-- What the ledger says of each app, as one JSON object: the release that runs, the one before it, all that were released, whether a
+-- deploy has not got through, and for each release the later one, if any, after which it does not work any more.
 SELECT to_regclass('paas.releases') IS NOT NULL AS there \gset
 \if :there
 WITH ledger AS (
-  -- A release is the current one from its first day, or from when a deploy has brought it to every region.
-  SELECT id, app, digest, coalesce((to_jsonb(r) ->> 'current_since')::timestamptz, released_at) AS since FROM paas.releases AS r
+  -- An older table lacks columns. A release is the current one from its first day, or from when a deploy has brought it to every region.
+  SELECT id, app, digest,
+         coalesce((to_jsonb(r) ->> 'current_since')::timestamptz, released_at) AS since,
+         coalesce((to_jsonb(r) ->> 'breaks_older')::boolean, false) AS breaks_older,
+         to_jsonb(r) ->> 'attempted_at' IS NOT NULL AS attempted
+    FROM paas.releases AS r WHERE to_jsonb(r) ->> 'running_on' IS NULL
+), turns AS (
+  SELECT app, digest, row_number() OVER (PARTITION BY app ORDER BY since DESC, id DESC) AS turn FROM ledger WHERE since > '-infinity'
+), broken AS (
+  SELECT DISTINCT ON (older.id) older.app, older.digest, newer.digest AS broken_by
+    FROM ledger AS older JOIN ledger AS newer ON newer.app = older.app AND newer.id > older.id AND newer.breaks_older ORDER BY older.id, newer.id
 )
-SELECT json_build_object(
-  'latest', (SELECT coalesce(json_object_agg(app, digest), '{}')
-               FROM (SELECT DISTINCT ON (app) app, digest FROM ledger WHERE since > '-infinity' ORDER BY app, since DESC, id DESC) AS latest),
-  'known', (SELECT coalesce(json_object_agg(app, digests), '{}') FROM (SELECT app, json_agg(digest) AS digests FROM ledger GROUP BY app) AS known));
+SELECT coalesce(json_object_agg(app, json_build_object(
+         'known', known,
+         'unfinished', unfinished,
+         'current', (SELECT digest FROM turns WHERE turns.app = apps.app AND turn = 1),
+         'before', (SELECT digest FROM turns WHERE turns.app = apps.app AND turn = 2),
+         'broken_by', (SELECT coalesce(json_object_agg(digest, broken_by), '{}') FROM broken WHERE broken.app = apps.app))), '{}')
+  FROM (SELECT app, json_agg(digest) AS known, bool_or(attempted) AS unfinished FROM ledger GROUP BY app) AS apps;
 \else
 SELECT '{}';
 \endif
