@@ -18,10 +18,10 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     archive.addfile(entry, io.BytesIO(content))
 
 
-def main(path: str) -> None:
+def main(path: str, content: str = "hello") -> None:
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as archive:
-        add(archive, "hello.txt", b"hello\n")
+        add(archive, "hello.txt", f"{content}\n".encode())
     digest = hashlib.sha256(layer.getvalue()).hexdigest()
     config = json.dumps(
         {
@@ -40,4 +40,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,15 @@ def test_image_is_there_by_tag_with_a_digest(host, password):
     answer = ask(host, "/v2/hello/manifests/1", user=f"paas:{password}", options=accept)
     assert "docker-content-digest: sha256:" in answer.stdout.lower()
     assert answer.stdout.endswith("200")
+
+
+def test_image_that_changed_under_its_tag_was_pushed_again(host, password):
+    project = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY") or Path(__file__).parents[3])
+    with tarfile.open(project / ".lab/molecule/admin/image.tar") as archive:
+        held = json.load(archive.extractfile("manifest.json"))[0]["Config"].removesuffix(".json")
+    accept = "-H 'Accept: application/vnd.docker.distribution.manifest.v2+json'"
+    answer = ask(host, "/v2/hello/manifests/1", user=f"paas:{password}", options=accept).stdout.rsplit("\n", 1)[0]
+    assert json.loads(answer)["config"]["digest"] == f"sha256:{held}"
 
 
 def test_only_what_is_ours_was_pushed(host, password):

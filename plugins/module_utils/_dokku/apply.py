@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
 from typing import Optional
 
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, Result, Runner, dokku, slowly
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, CommandFailed, DeployFailed
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import Certificate, Current, Desired
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step, release_command
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step, deploy_origin, release_command
 
 NO_CHANGES = "No changes detected"
+# Another deploy of the app is on its way; Dokku does not wait for it.
+LOCKED = "currently has a deploy lock in place"
+LOCK_PAUSE = 2.0
 
 
 def _openssl(*words: str, stdin: bytes) -> Command:
@@ -61,8 +65,23 @@ def running_image(runner: Runner, current: Current, desired: Desired) -> Optiona
     return found[web_first[0]] if web_first else None
 
 
+def _is_there(runner: Runner, step: Step, desired: Desired) -> bool:
+    """Whether the deploy that was waited for has brought what this one would."""
+    if step.kind != "deploy":
+        return False
+    report = runner.must(dokku("apps:report", desired.name, "--format", "json"), f"Reading the app {desired.name}")
+    found = json.loads(report.stdout)
+    return (found.get("deploy-source", ""), found.get("deploy-source-metadata", "")) == deploy_origin(desired)
+
+
 def _deploy(runner: Runner, step: Step, desired: Desired, timeout: int) -> Result:
+    deadline = time.monotonic() + timeout
     result = runner.run(slowly(step.command, timeout))
+    while result.rc != 0 and LOCKED in result.stdout + result.stderr and time.monotonic() < deadline:
+        time.sleep(LOCK_PAUSE)
+        if _is_there(runner, step, desired):
+            return Result(0, "", "")
+        result = runner.run(slowly(step.command, timeout))
     if result.rc != 0 and NO_CHANGES in result.stdout + result.stderr:
         # A run before this one was stopped between the commit and the release: the code is there, only not running.
         result = runner.run(dokku("ps:rebuild", desired.name, timeout=timeout))
@@ -71,7 +90,7 @@ def _deploy(runner: Runner, step: Step, desired: Desired, timeout: int) -> Resul
 
 def _failed(runner: Runner, step: Step, desired: Desired, result: Result, image: Optional[str], plan: Plan) -> DeployFailed:
     healed = []
-    if image is not None:
+    if image is not None and LOCKED not in result.stdout + result.stderr:
         # A failed deploy leaves `latest` on the image that failed, and the next restart would roll that one out.
         tagged = runner.run(Command(("image", "tag", image, f"dokku/{desired.name}:latest"), program="docker"))
         if tagged.rc == 0:

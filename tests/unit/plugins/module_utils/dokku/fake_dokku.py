@@ -68,6 +68,7 @@ class FakeDokku(Runner):
         self.commands: List[Command] = []
         self.rebuilds = 0
         self.die_at: Optional[int] = None
+        self.locked: List[str] = []  # images that somebody else deploys; each command that deploys sees one of them end
         self.writes = 0
 
     READS = (":report", ":export", ":list", ":show")
@@ -124,6 +125,9 @@ class FakeDokku(Runner):
 
     def release(self, app: App, image: str) -> Result:
         """Build tags latest before anything is checked."""
+        if self.locked:
+            app.latest = app.running = app.metadata = self.locked.pop()
+            return bad("todo currently has a deploy lock in place. Exiting...")
         app.latest = image
         app.deploys += 1
         if image in self.broken:

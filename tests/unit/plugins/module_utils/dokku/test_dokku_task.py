@@ -7,6 +7,7 @@ import copy
 import json
 
 import pytest
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku import apply
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import (
     BadDeclaration,
     CommandFailed,
@@ -278,6 +279,22 @@ def test_failed_deploy_leaves_the_release_and_latest(dokku):
     run(dokku, name="todo", config={"A": "1"})
     assert app.running == IMAGE
     assert run(dokku, check=True, **{**SET_UP, "deploy": {"image": NEXT}})["restarted"]
+
+
+def test_deploy_of_somebody_else_is_waited_for(dokku, monkeypatch):
+    monkeypatch.setattr(apply, "LOCK_PAUSE", 0)
+    run(dokku, **SET_UP)
+    app = dokku.apps["todo"]
+    dokku.locked, deploys = [NEXT], app.deploys
+    assert run(dokku, **{**SET_UP, "deploy": {"image": NEXT}})["changed"]
+    assert app.deploys == deploys and (app.running, app.latest) == (NEXT, NEXT)  # the other has brought it
+    dokku.locked = [IMAGE, IMAGE]
+    run(dokku, **{**SET_UP, "deploy": {"image": "registry.test:5000/todo:3"}})
+    assert app.running == "registry.test:5000/todo:3"
+    dokku.locked = [IMAGE]
+    with pytest.raises(DeployFailed, match="deploy lock"):
+        run(dokku, **{**SET_UP, "deploy": {"image": NEXT}}, timeout=-1)
+    assert not any(line.startswith("docker image tag") for line in dokku.log)
 
 
 def test_failed_scale_is_put_back(dokku):
