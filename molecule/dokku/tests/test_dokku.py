@@ -6,11 +6,21 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 testinfra_hosts = ["dokku-1"]
 ADDRESS = "198.18.16.31"
+
+
+def wait(condition, seconds=240):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1)
+    return True
 
 
 def get(host, name, path="/", options=""):
@@ -54,6 +64,20 @@ def test_drained_host_says_so_to_the_checkers_only(host):
     finally:
         host.run("rm /var/lib/paas/drained")
     assert get(host, "hello.paas.test", "/.well-known/region-health")[0] != 503
+
+
+def test_container_that_hangs_is_replaced(host):
+    identity = "docker inspect -f '{{.Id}} {{.State.Pid}}' hello.web.1"
+    # The watchdog knows a container from its first answer on.
+    known = "grep -q $(docker inspect -f '{{.Id}}' hello.web.1) /run/paas-watchdog.json"
+    assert wait(lambda: host.run(known).rc == 0)
+    hung, pid = host.check_output(identity).split()
+    assert host.run(f"pkill -STOP -P {pid}").rc == 0
+    assert get(host, "hello.paas.test", "/version", "-m 2")[0] is None
+    assert wait(lambda: host.run(identity).stdout.split()[:1] not in ([], [hung]))
+    assert wait(lambda: get(host, "hello.paas.test", "/version") == (200, "1\n"))
+    assert "hello: web.1 has not answered" in host.check_output("journalctl -q -u paas-watchdog")
+    assert "other:" not in host.check_output("journalctl -q -u paas-watchdog")
 
 
 def test_stopped_app_leaves_nginx_whole(host):
