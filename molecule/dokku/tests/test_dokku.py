@@ -106,3 +106,10 @@ def test_login_is_for_dokku_only(host):
 
 def test_no_secret_in_the_journal(host):
     assert host.run("journalctl -q | grep -F a-token-for-hello-only").rc != 0
+
+
+@pytest.mark.parametrize("words, refused", [("git-receive-pack \"'hello'\"", True), ("git-receive-pack \"'mine'\"", False), ("ps:report hello", False)])
+def test_push_of_half_an_estate_is_refused(host, words, refused):
+    answer = host.run(f"runuser -u dokku -- /var/lib/dokku/plugins/enabled/paas-push/user-auth dokku ana {words}")
+    assert (answer.rc == 1) is refused
+    assert ("deploy.yml -i INVENTORY -e app=hello" in answer.stderr) is refused
