@@ -278,6 +278,11 @@ detached:
   type: bool
   returned: success
   sample: false
+detached_from:
+  description: The address of the primary that the follower was detached from.
+  type: str
+  returned: success
+  sample: 10.0.1.21
 clone_progress:
   description: The last line of progress of a base backup that runs now.
   type: str

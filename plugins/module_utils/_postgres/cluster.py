@@ -297,6 +297,7 @@ class Cluster:
             "clone": self._clone_state(),
             "fenced": "fenced" in marks,
             "detached": "detached" in marks,
+            "detached_from": (marks.get("detached") or {}).get("from", ""),
             "rewinding": "rewinding" in marks,
             "start_disabled": self._start_mode() == "disabled",
         }

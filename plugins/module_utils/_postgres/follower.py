@@ -194,7 +194,8 @@ class Follower:
             self.cluster.configure("", "")
 
     def _do_mark_detached(self, _step: p.Step, current: p.Current, _upstream: t.Any) -> None:
-        self.cluster.mark(detached={"from": parse_conninfo(current.conninfo).get("host", "") if current.conninfo else ""})
+        source = parse_conninfo(current.conninfo).get("host", "") if current.conninfo else current.detached_from
+        self.cluster.mark(detached={"from": source})
 
     def _do_await_detached(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.wait("That the server receives nothing more", lambda: (self.cluster.status() or {"receiver": True})["receiver"] is None)
@@ -332,6 +333,7 @@ def report(cluster: Cluster, current: p.Current) -> dict[str, t.Any]:
         "followers": followers,
         "fenced": current.fenced,
         "detached": current.detached,
+        "detached_from": current.detached_from or None,
         "clone_progress": cluster.clone_progress(),
         "data_directory": cluster.data_dir,
     }

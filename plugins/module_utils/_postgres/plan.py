@@ -72,6 +72,7 @@ class Current:
     slots: tuple[Slot, ...] = ()
     fenced: bool = False
     detached: bool = False
+    detached_from: str = ""
     rewinding: bool = False
     start_disabled: bool = False
 
@@ -187,10 +188,13 @@ def _promote(current: Current, desired: Desired) -> Plan:
     if current.in_recovery is None:
         return Plan((Step("await_ready", "Wait until the server accepts connections"),), again=True)
     if not current.in_recovery:
+        steps = []
         if current.checkpoint_timeline is not None and current.timeline is not None and current.checkpoint_timeline < current.timeline:
             # Promoted, and stopped before this: until then nobody may rewind to it.
-            return Plan((Step("checkpoint", "Write the checkpoint of the new timeline"),), "promoted")
-        return Plan()
+            steps.append(Step("checkpoint", "Write the checkpoint of the new timeline"))
+        if current.detached:
+            steps.append(_FORGET_DETACHED)
+        return Plan(tuple(steps), "promoted" if steps else "none")
     steps = []
     if desired.after_lsn is not None:
         steps.append(Step("await_replay", f"Replay past {format_lsn(desired.after_lsn)}", format_lsn(desired.after_lsn)))
@@ -199,6 +203,8 @@ def _promote(current: Current, desired: Desired) -> Plan:
     steps.append(Step("promote", "Promote the server"))
     steps.append(Step("checkpoint", "Write the checkpoint of the new timeline"))
     steps.append(Step("configure", "Clear primary_conninfo"))
+    if current.detached:
+        steps.append(_FORGET_DETACHED)
     return Plan(tuple(steps), "promoted")
 
 
@@ -272,7 +278,8 @@ def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
         changed = bool(steps)
         steps.append(Step("await_streaming", "Wait until it streams from the primary"))
         repointed = bool(current.conninfo) and current.conninfo != desired.conninfo
-        return Plan(tuple(steps), ("repointed" if repointed else "attached") if changed else "none", again=changed)
+        # Once more: an old primary that has just been started still has the slots of its followers.
+        return Plan(tuple(steps), ("repointed" if repointed else "attached") if changed else "none", again=True)
     if current.fenced or current.detached or current.start_disabled:
         return Plan((Step("release", "Let the server be started"),), "attached")
     if any(slot.leftover for slot in current.slots):
@@ -287,7 +294,7 @@ def _configure(current: Current, desired: Desired, upstream: Upstream) -> list[S
     if current.conninfo != desired.conninfo or current.slot_name != desired.slot:
         steps.append(Step("configure", "Set primary_conninfo and primary_slot_name", "primary"))
     if current.detached and current.running:
-        steps.append(Step("release", "Forget that it was detached"))
+        steps.append(_FORGET_DETACHED)
     return steps
 
 
@@ -302,6 +309,7 @@ def _clone(current: Current, upstream: Upstream) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+_FORGET_DETACHED = Step("release", "Forget that it was detached")
 _START = (
     Step("release", "Let the server be started"),
     Step("start", "Start the server"),

@@ -78,6 +78,11 @@ def test_a_level_follower_is_left_alone():
 
 def test_a_follower_gives_up_the_slots_of_a_primary():
     assert steps(replace(RUNNING, slots=(p.Slot("paas_eu", False),))) == ["collect_slots"]
+
+
+def test_a_server_that_was_just_started_is_looked_at_once_more():
+    started = p.plan(replace(RUNNING, streaming=False, slots=(p.Slot("paas_eu", False),)), FOLLOWING, UPSTREAM)
+    assert [step.do for step in started.steps] == ["await_streaming"] and started.action == "none" and started.again
     for slot in (p.Slot("paas_eu", True), p.Slot("backup", False), p.Slot("paas_x", False, physical=False), p.Slot("paas_y", False, temporary=True)):
         assert steps(replace(RUNNING, slots=(slot,))) == []
 
@@ -258,6 +263,13 @@ def test_a_follower_is_promoted():
     assert steps(RUNNING, PROMOTED) == ["promote", "checkpoint", "configure"]
     assert steps(RUNNING, replace(PROMOTED, after_lsn=300)) == ["await_replay", "promote", "checkpoint", "configure"]
     assert action(RUNNING, PROMOTED) == "promoted"
+
+
+def test_a_promoted_server_is_no_longer_detached():
+    detached = replace(RUNNING, conninfo="", slot_name="", streaming=False, detached=True)
+    assert steps(detached, PROMOTED) == ["promote", "checkpoint", "configure", "release"]
+    assert steps(replace(PRIMARY, detached=True), PROMOTED) == ["release"]
+    assert p.plan(PRIMARY, PROMOTED) == p.Plan()
 
 
 def test_a_switchover_waits_for_the_shutdown():
