@@ -78,13 +78,13 @@ def test_a_level_follower_is_left_alone():
 
 def test_a_follower_gives_up_the_slots_of_a_primary():
     assert steps(replace(RUNNING, slots=(p.Slot("paas_eu", False),))) == ["collect_slots"]
+    for slot in (p.Slot("paas_eu", True), p.Slot("backup", False), p.Slot("paas_x", False, physical=False), p.Slot("paas_y", False, temporary=True)):
+        assert steps(replace(RUNNING, slots=(slot,))) == []
 
 
 def test_a_server_that_was_just_started_is_looked_at_once_more():
     started = p.plan(replace(RUNNING, streaming=False, slots=(p.Slot("paas_eu", False),)), FOLLOWING, UPSTREAM)
     assert [step.do for step in started.steps] == ["await_streaming"] and started.action == "none" and started.again
-    for slot in (p.Slot("paas_eu", True), p.Slot("backup", False), p.Slot("paas_x", False, physical=False), p.Slot("paas_y", False, temporary=True)):
-        assert steps(replace(RUNNING, slots=(slot,))) == []
 
 
 def test_another_primary_takes_a_reload():
