@@ -1,0 +1,194 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The isolation guard of a PostgreSQL primary: it closes writes where the primary may have been cut off and replaced.
+
+Writes are open while the primary's region and those of the followers that it hears are more than half of all regions. Who gives that
+majority up, the followers, can so be sure that it writes no more after the guard's time. Closed means that pg_hba.conf rejects the
+roles that write, and that their sessions are ended. A follower takes no writes, so the guard leaves it open; a promotion that it sees
+happen opens for one such time, in which the other followers have to come.
+
+    postgres_guard.py CONFIG          run
+    postgres_guard.py CONFIG --close  close, and end: before the guard runs and after, whatever ended it
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+INTERVAL = 1.0
+# How much of the time that a reply was under way is given to clocks that do not run alike.
+DRIFT = 0.1
+# A file of names may not be empty.
+NOBODY = "paas_guard_closes_nobody"
+LOOK = """
+SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'replies',
+  (SELECT coalesce(json_object_agg(application_name, extract(epoch FROM reply_time)), '{}')
+   FROM pg_stat_replication WHERE state = 'streaming' AND reply_time IS NOT NULL));
+"""
+# What a failover may count on: it is replicated, so the followers know by which time this host's guard closes.
+RECORD = """
+SET client_min_messages = warning;
+CREATE TABLE IF NOT EXISTS paas_guard (host text PRIMARY KEY, seconds int NOT NULL);
+INSERT INTO paas_guard VALUES ('%s', %d) ON CONFLICT (host) DO UPDATE SET seconds = EXCLUDED.seconds;
+"""
+
+
+class Lease:
+    """Until when writes may be open, by this computer's monotonic clock. Pure: the clock is handed in."""
+
+    def __init__(self) -> None:
+        self.until = float("-inf")
+        self._replies: dict[str, tuple[float, float]] = {}
+        self._heard: dict[str, float] = {}
+
+    def configure(self, seconds: float, region: str, followers: dict[str, str], regions: int) -> None:
+        """`followers`: the region of each by its slot; `regions`: how many there are, with the own one."""
+        self.seconds, self.region, self.followers = seconds, region, followers
+        # Beside the own region, so many others are more than half of all.
+        self.needed = regions // 2
+        self._heard = {name: sent for name, sent in self._heard.items() if name in followers.values()}
+
+    def look(self, now: float, in_recovery: bool, replies: dict[str, float]) -> None:
+        """`replies`: by a follower's slot, when by its own clock it has sent its last reply; asked for at `now`."""
+        if in_recovery:
+            self._replies.clear()
+            self._heard.clear()
+            self.until = now + self.seconds
+            return
+        for name, reply in replies.items():
+            region = self.followers.get(name)
+            if region in (None, self.region):
+                continue
+            before, sent = self._replies.get(name, (None, now))
+            if reply == before:
+                continue
+            if before is not None:
+                # A reply that the network held back counts from when it was sent; one after a clock was set back, from now.
+                if reply > before:
+                    sent = min(now, sent + (reply - before) + DRIFT * (now - sent))
+                else:
+                    sent = now
+                self._heard[region] = max(sent, self._heard.get(region, sent))
+            self._replies[name] = (reply, sent)
+        if self.needed == 0:
+            self.until = now + self.seconds
+        elif len(self._heard) >= self.needed:
+            self.until = max(self.until, sorted(self._heard.values(), reverse=True)[self.needed - 1] + self.seconds)
+
+    def open(self, now: float) -> bool:
+        return now < self.until
+
+
+class Server:
+    """The cluster on this host, and the file of the roles that its pg_hba.conf rejects."""
+
+    def __init__(self, config: dict) -> None:
+        self.config = config
+        self.recorded: int | None = None
+
+    def query(self, sql: str) -> str:
+        """Raises OSError or SubprocessError where there is no answer within a second."""
+        argv = [self.config["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(self.config["port"]), "-d", "postgres"]
+        return subprocess.run(argv, input=sql, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=1, check=True).stdout
+
+    def look(self) -> dict:
+        return json.loads(self.query(LOOK))
+
+    def record(self) -> None:
+        if self.recorded != self.config["seconds"]:
+            self.query(RECORD % (self.config["host"].replace("'", "''"), self.config["seconds"]))
+            self.recorded = self.config["seconds"]
+
+    def set(self, closed: bool) -> bool:
+        """Whether that was a change."""
+        text = "\n".join(self.config["roles"] if closed and self.config["roles"] else [NOBODY]) + "\n"
+        path = self.config["file"]
+        try:
+            with open(path, encoding="utf-8") as handle:
+                if handle.read() == text:
+                    return False
+        except OSError:
+            pass
+        with open(path + ".new", "w", encoding="utf-8") as handle:
+            handle.write(text)
+        os.rename(path + ".new", path)
+        self.reload()
+        return True
+
+    def reload(self) -> None:
+        """By a signal: it waits for a server that is frozen, and needs no connection."""
+        try:
+            with open(os.path.join(self.config["data_directory"], "postmaster.pid"), encoding="utf-8") as handle:
+                os.kill(int(handle.readline()), signal.SIGHUP)
+        except (OSError, ValueError):
+            # Not running: it reads the file when it starts.
+            pass
+
+    def end_sessions(self) -> None:
+        """By the names that the processes give themselves, `postgres: 17/main: role database client state`: needs no connection."""
+        roles = set(self.config["roles"])
+        for entry in os.listdir("/proc"):
+            try:
+                if not entry.isdigit() or os.stat(f"/proc/{entry}").st_uid != os.getuid():
+                    continue
+                with open(f"/proc/{entry}/cmdline", encoding="utf-8", errors="replace") as handle:
+                    title = re.match(r"postgres: (?:\S+: )?(\S+) ", handle.read())
+                if title and title.group(1) in roles:
+                    os.kill(int(entry), signal.SIGTERM)
+            except OSError:
+                continue
+
+    def close(self) -> bool:
+        changed = self.set(closed=True)
+        # A connection may come in until the signal has been seen.
+        for _attempt in range(10 if changed else 1):
+            self.end_sessions()
+            time.sleep(0.05 if changed else 0)
+        return changed
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def configuration() -> dict:
+    with open(sys.argv[1], encoding="utf-8") as handle:
+        return json.load(handle)
+
+
+def main() -> None:
+    server = Server(configuration())
+    if sys.argv[2:] == ["--close"]:
+        server.close()
+        return
+    lease = Lease()
+    while True:
+        # Read each time: a restart for a new follower would close writes for some seconds.
+        config = server.config = configuration()
+        lease.configure(config["seconds"], config["region"], config["followers"], config["regions"])
+        now = time.monotonic()
+        try:
+            seen = server.look()
+            lease.look(now, seen["in_recovery"], seen["replies"])
+            if lease.open(time.monotonic()) and not seen["in_recovery"]:
+                server.record()
+        except (OSError, ValueError, subprocess.SubprocessError):
+            # No answer is no news; the lease runs out by itself.
+            pass
+        if lease.open(time.monotonic()):
+            if server.set(closed=False):
+                say("writes are open")
+        elif server.close():
+            say(f"writes are closed: no majority of {config['regions']} regions was heard for {config['seconds']} s")
+        time.sleep(max(0.05, min(INTERVAL, lease.until - time.monotonic()) if lease.open(time.monotonic()) else INTERVAL))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the isolation guard lets writes be open, without a server and without a clock."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).resolve().parents[3] / "roles/postgres_server/files/postgres_guard.py"
+SPEC = importlib.util.spec_from_file_location("postgres_guard", FILE)
+guard = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(guard)
+
+FOLLOWERS = {"paas_us_2": "us", "paas_eu": "eu", "paas_ap": "ap"}
+
+
+def lease(regions=3, followers=None):
+    made = guard.Lease()
+    made.configure(15, "us", followers or FOLLOWERS, regions)
+    return made
+
+
+def hear(made, start, end, *names, clock=1000.0):
+    """Every second a look, and every second a reply of these followers."""
+    for now in range(start, end):
+        made.look(float(now), False, {name: clock + now for name in names})
+
+
+def test_closed_until_a_majority_is_heard():
+    made = lease()
+    assert not made.open(0)
+    made.look(0.0, False, {"paas_eu": 1000.0})
+    assert not made.open(0), "a reply that was there before says nothing of now"
+    made.look(2.0, False, {"paas_eu": 1002.0})
+    assert made.open(2) and made.open(16.9) and not made.open(17)
+
+
+def test_the_own_region_is_no_other():
+    made = lease()
+    hear(made, 0, 30, "paas_us_2")
+    assert not made.open(29)
+
+
+def test_who_is_unknown_does_not_count():
+    made = lease()
+    hear(made, 0, 30, "somebody")
+    assert not made.open(29)
+
+
+@pytest.mark.parametrize("regions, heard, is_open", [(1, 0, True), (2, 0, False), (2, 1, True), (3, 1, True), (4, 1, False), (4, 2, True), (5, 1, False), (5, 2, True)])
+def test_more_than_half_of_all_regions(regions, heard, is_open):
+    followers = {f"paas_{number}": f"region-{number}" for number in range(regions - 1)}
+    made = lease(regions, followers)
+    hear(made, 0, 5, *list(followers)[:heard])
+    assert made.open(4) is is_open
+
+
+def test_a_majority_is_as_old_as_its_last_one():
+    made = lease(5, {"paas_eu": "eu", "paas_ap": "ap", "paas_sa": "sa", "paas_af": "af"})
+    hear(made, 0, 5, "paas_eu", "paas_ap")
+    hear(made, 5, 30, "paas_eu")
+    assert made.until == 4 + 15
+
+
+def test_a_promotion_opens_for_one_time():
+    made = lease()
+    made.look(0.0, True, {})
+    assert made.open(14.9)
+    made.look(1.0, False, {})
+    assert made.open(14.9) and not made.open(15)
+
+
+def test_a_server_that_comes_up_as_a_primary_is_closed():
+    made = lease()
+    made.look(0.0, False, {})
+    assert not made.open(0)
+
+
+def test_a_held_back_reply_counts_from_when_it_was_sent():
+    made = lease()
+    hear(made, 0, 3, "paas_eu")
+    # Cut for 60 seconds; then the network delivers what was sent in the first two of them.
+    made.look(62.0, False, {"paas_eu": 1004.0})
+    assert made.until < 30
+    made.look(63.0, False, {"paas_eu": 1063.0})
+    assert made.open(63), "one that is sent now does"
+
+
+def test_clocks_may_be_set_and_run_unlike():
+    made = lease()
+    hear(made, 0, 5, "paas_eu")
+    hear(made, 5, 8, "paas_eu", clock=500.0)
+    assert made.until == 7 + 15
+    for now in range(8, 100000, 5):
+        made.look(float(now), False, {"paas_eu": 500.0 + now * 0.999})
+    assert made.until > now + 14
+
+
+def test_a_region_that_is_gone_is_forgotten():
+    made = lease()
+    hear(made, 0, 5, "paas_eu")
+    made.configure(15, "us", {"paas_ap": "ap"}, 2)
+    made.look(10.0, False, {})
+    assert made.until == 4 + 15
+
+
+def test_the_file_of_names_is_never_empty(tmp_path):
+    file = tmp_path / "closed"
+    server = guard.Server({"file": str(file), "roles": ["todo_owner", "todo_rw"], "data_directory": str(tmp_path)})
+    assert server.set(closed=True) and not server.set(closed=True)
+    assert file.read_text() == "todo_owner\ntodo_rw\n"
+    assert server.set(closed=False) and file.read_text() == guard.NOBODY + "\n"
+    server.config = {**server.config, "roles": []}
+    assert not server.set(closed=True)
