@@ -36,6 +36,11 @@ options:
       - The host that takes over, instead of the most advanced one.
     type: str
     default: ""
+  regions:
+    description:
+      - The region of every database host, for RV(_value) C(isolate).
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -52,6 +57,8 @@ _value:
     - C(known), whether the end of the old primary's log is known.
     - C(lost_bytes), how much of the log the new primary has not got; where it is not C(known), at least that much.
     - C(lossless), whether it is proven that nothing is lost.
+    - C(isolate), the followers that together take the majority of the regions from the old primary when they are detached; empty where
+      those that answer cannot.
     - C(done), whether C(new) is the primary already and answers, so that nobody is to be fenced or promoted.
   type: dict
 """
@@ -68,7 +75,17 @@ def _reached(server: Mapping[str, t.Any]) -> tuple[int, int]:
     return int(server.get("timeline") or 0), max(_bytes(server.get("receive_lsn")), _bytes(server.get("replay_lsn")))
 
 
-def postgres_failover(servers: t.Any, addresses: Mapping[str, str], new_primary: str = "") -> dict[str, t.Any]:
+def _isolating(old: str, followers: Mapping[str, t.Any], regions: Mapping[str, str]) -> list[str]:
+    """Where every server of a region is detached, the old primary hears nobody of that region any more."""
+    given_up = {region for region in regions.values() if region != regions.get(old)
+                and all(host in followers for host in regions if regions[host] == region)}
+    left = len(set(regions.values())) - len(given_up)
+    return [host for host in followers if regions[host] in given_up] if given_up and 2 * left <= len(set(regions.values())) else []
+
+
+def postgres_failover(
+    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", regions: Mapping[str, str] | None = None
+) -> dict[str, t.Any]:
     followers = {
         host: server for host, server in servers.items()
         if server["role"] == "follower" and server.get("running") and server.get("accepting") and not server.get("fenced")
@@ -83,14 +100,14 @@ def postgres_failover(servers: t.Any, addresses: Mapping[str, str], new_primary:
             raise AnsibleFilterError(f"{primaries[0]} is the primary and answers: switch over instead, or stop it first")
         return {
             "old": fenced[0] if fenced else "", "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0,
-            "lossless": True, "done": True,
+            "lossless": True, "isolate": [], "done": True,
         }
     if primaries:
         old = primaries[0]
     elif fenced:
         old = fenced[0]
     else:
-        named = {server["primary"]["host"] for server in followers.values() if server.get("primary")}
+        named = {server["primary"]["host"] if server.get("primary") else server.get("detached_from") for server in followers.values()} - {None}
         hosts = [host for host, address in addresses.items() if address in named]
         if len(hosts) != 1:
             raise AnsibleFilterError(
@@ -120,6 +137,7 @@ def postgres_failover(servers: t.Any, addresses: Mapping[str, str], new_primary:
         "known": known,
         "lost_bytes": lost,
         "lossless": known and lost == 0,
+        "isolate": _isolating(old, followers, regions or {}),
         "done": False,
     }
 

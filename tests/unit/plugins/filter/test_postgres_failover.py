@@ -63,6 +63,34 @@ def test_a_killed_run_goes_on():
     assert choice["done"] and (choice["old"], choice["new"], choice["others"]) == ("us", "eu", ["ap"])
 
 
+REGIONS = {"us": "us-east-1", "eu": "eu-west-1", "ap": "ap-southeast-2"}
+
+
+@pytest.mark.parametrize(
+    "answering, regions, isolate",
+    [
+        (["eu", "ap"], REGIONS, ["eu", "ap"]),
+        # One region of three leaves it two, which are a majority.
+        (["eu"], REGIONS, []),
+        # A second server of the region might still stream.
+        (["eu", "ap"], {**REGIONS, "eu-2": "eu-west-1"}, []),
+        (["eu", "ap"], {**REGIONS, "us-2": "us-east-1"}, ["eu", "ap"]),
+        # With four regions two are enough, with two one.
+        (["eu", "ap"], {**REGIONS, "sa": "sa-east-1"}, ["eu", "ap"]),
+        (["eu"], {"us": "us-east-1", "eu": "eu-west-1"}, ["eu"]),
+        (["eu", "ap"], {}, []),
+    ],
+)
+def test_who_takes_the_majority_from_the_old_primary(answering, regions, isolate):
+    servers = {host: follower("0/100") for host in answering}
+    assert postgres_failover(servers, ADDRESSES, regions=regions)["isolate"] == isolate
+
+
+def test_detached_followers_still_tell_who_was_the_primary():
+    servers = {"eu": follower("0/100", primary=None, detached=True, detached_from="10.0.1.21"), "ap": follower("0/200")}
+    assert postgres_failover(servers, ADDRESSES)["old"] == "us"
+
+
 @pytest.mark.parametrize(
     "servers, why",
     [
