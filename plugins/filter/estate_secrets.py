@@ -57,7 +57,7 @@ _value:
 AUTHORITY_YEARS = 10
 DATABASE_ROLES = ("owner", "read_write", "read_only")
 PASSWORDS = ("paas_postgres_replication_password", "paas_registry_password", "paas_valkey_password")
-CONSUL_TOKENS = ("operator", "agent", "register", "dns", "ui")
+CONSUL_TOKENS = ("operator", "replication", "agent", "register", "dns", "ui")
 
 
 def _password() -> str:

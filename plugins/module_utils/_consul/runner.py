@@ -1,0 +1,212 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what Consul has, plans, and applies."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+
+from .client import PAUSE_SECONDS, Client
+from .errors import InvalidInput, RequestFailed
+from .plan import Current, Desired, Keyring, Plan, Policy, Query, Token, accessor_of, canonical, plan
+
+ALIVE = 1
+
+
+def desired_from(parameters: dict) -> Desired:
+    """The module's options in types; raises InvalidInput."""
+    tokens = tuple(
+        Token(
+            accessor=accessor_of(item["secret"]),
+            description=item["description"],
+            secret=item["secret"],
+            policies=tuple(sorted(item["policies"] or ())),
+            node=(item["node"]["name"], item["node"]["datacenter"]) if item["node"] else (),
+            services=tuple(sorted(item["services"] or ())),
+        )
+        for item in parameters["tokens"] or ()
+    )
+    if len({token.accessor for token in tokens}) != len(tokens):
+        raise InvalidInput("Two tokens have the same secret")
+    nodes = parameters["nodes"]
+    return Desired(
+        policies=tuple(Policy(item["name"], item["rules"].strip()) for item in parameters["policies"] or ()),
+        tokens=tokens,
+        queries=tuple(
+            Query(datacenter, item["name"], canonical(_query(item, datacenter, parameters["datacenters"])))
+            for item in parameters["queries"] or ()
+            for datacenter in parameters["datacenters"]
+        ),
+        gossip_key=parameters["gossip_key"] or "",
+        members=tuple(
+            entry
+            for item in parameters["members"] or ()
+            for entry in (((item["datacenter"], False), item["agents"]), ((item["datacenter"], True), item["servers"]))
+        ),
+        nodes=None if nodes is None else tuple(nodes),
+        prune=parameters["prune"],
+    )
+
+
+def _query(item: dict, datacenter: str, datacenters: list) -> dict:
+    """The nearest that is well, in this datacenter first and then in the others by their distance."""
+    others = [name for name in datacenters if name != datacenter]
+    return {
+        "Service": item["service"],
+        "Near": item["near"] or "",
+        "NearestN": len(others),
+        "Datacenters": others,
+        "TTL": item["ttl"],
+    }
+
+
+class Reader:
+    """Reads only what the declaration speaks of."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def read(self, desired: Desired, datacenters: list) -> Current:
+        policies: dict = {}
+        tokens: tuple = ()
+        own = ""
+        if desired.policies or desired.tokens:
+            own = self.client.call("GET", "/v1/acl/token/self")["AccessorID"]
+            for item in self.client.call("GET", "/v1/acl/policies"):
+                # The list has no rules, and ours are few.
+                if item["Name"].startswith("paas-"):
+                    whole = self.client.call("GET", f"/v1/acl/policy/{item['ID']}")
+                    policies[item["Name"]] = (item["ID"], Policy(item["Name"], whole["Rules"].strip()))
+            tokens = tuple(map(_token, self.client.call("GET", "/v1/acl/tokens")))
+        return Current(policies, tokens, own, self._queries(desired, datacenters), self._keyrings(desired), self._nodes(desired))
+
+    def _queries(self, desired: Desired, datacenters: list) -> dict:
+        if not desired.queries:
+            return {}
+        self._wait_for(datacenters)
+        found = {}
+        for datacenter in datacenters:
+            for item in self.client.call("GET", "/v1/query", dc=datacenter) or ():
+                if item["Name"]:
+                    failover = item["Service"].get("Failover") or {}
+                    definition = {
+                        "Service": item["Service"]["Service"],
+                        "Near": item["Service"].get("Near") or "",
+                        "NearestN": failover.get("NearestN") or 0,
+                        "Datacenters": failover.get("Datacenters") or [],
+                        "TTL": (item.get("DNS") or {}).get("TTL") or "",
+                    }
+                    found[datacenter, item["Name"]] = (item["ID"], Query(datacenter, item["Name"], canonical(definition)))
+        return found
+
+    def _wait_for(self, datacenters: list) -> None:
+        while True:
+            known = self.client.call("GET", "/v1/catalog/datacenters")
+            missing = sorted(set(datacenters) - set(known))
+            if not missing:
+                return
+            if time.monotonic() + PAUSE_SECONDS > self.client.deadline:
+                message = (
+                    f"The datacenters {', '.join(missing)} have not joined the others. Can their servers reach each other on ports "
+                    "8300 and 8302 (TCP, UDP)? A region that is down is left out with paas_absent_regions."
+                )
+                raise RequestFailed(message, 0, False)
+            time.sleep(PAUSE_SECONDS)
+
+    def _keyrings(self, desired: Desired) -> tuple:
+        if not desired.gossip_key:
+            return ()
+        return tuple(
+            Keyring(item["Datacenter"], item["WAN"], item["NumNodes"], tuple(sorted(item["Keys"].items())))
+            for item in self.client.call("GET", "/v1/operator/keyring")
+        )
+
+    def _nodes(self, desired: Desired) -> dict:
+        if desired.nodes is None:
+            return {}
+        nodes = {item["Node"]: False for item in self.client.call("GET", "/v1/catalog/nodes")}
+        nodes.update({item["Name"]: item["Status"] == ALIVE for item in self.client.call("GET", "/v1/agent/members")})
+        return nodes
+
+
+def _token(item: dict) -> Token:
+    nodes = [(node["NodeName"], node["Datacenter"]) for node in item.get("NodeIdentities") or ()]
+    return Token(
+        accessor=item["AccessorID"],
+        description=item["Description"],
+        policies=tuple(sorted(policy["Name"] for policy in item.get("Policies") or ())),
+        node=nodes[0] if nodes else (),
+        services=tuple(sorted(service["ServiceName"] for service in item.get("ServiceIdentities") or ())),
+    )
+
+
+def apply(client: Client, todo: Plan, gossip_key: str) -> None:
+    """In an order that leaves a killed run healable: what is new comes before what goes."""
+    for policy, identifier in todo.put_policies:
+        client.call("PUT", f"/v1/acl/policy/{identifier}" if identifier else "/v1/acl/policy", {"Name": policy.name, "Rules": policy.rules})
+    for token, exists in todo.put_tokens:
+        body = {
+            "AccessorID": token.accessor,
+            "SecretID": token.secret,
+            "Description": token.description,
+            "Policies": [{"Name": name} for name in token.policies],
+            "NodeIdentities": [{"NodeName": token.node[0], "Datacenter": token.node[1]}] if token.node else [],
+            "ServiceIdentities": [{"ServiceName": name} for name in token.services],
+        }
+        client.call("PUT", f"/v1/acl/token/{token.accessor}" if exists else "/v1/acl/token", body)
+    if todo.install_key:
+        client.call("POST", "/v1/operator/keyring", {"Key": gossip_key})
+    if todo.use_key:
+        client.call("PUT", "/v1/operator/keyring", {"Key": gossip_key})
+    for key in todo.remove_keys:
+        client.call("DELETE", "/v1/operator/keyring", {"Key": key})
+    for query, identifier in todo.put_queries:
+        _put_query(client, query, identifier)
+    for token in todo.delete_tokens:
+        client.call("DELETE", f"/v1/acl/token/{token.accessor}")
+    for dummy, identifier in todo.delete_policies:
+        client.call("DELETE", f"/v1/acl/policy/{identifier}")
+    for name in todo.remove_nodes:
+        _remove_node(client, name)
+
+
+def _put_query(client: Client, query: Query, identifier: str) -> None:
+    definition = json.loads(query.definition)
+    body = {
+        "Name": query.name,
+        "Service": {
+            "Service": definition["Service"],
+            "Near": definition["Near"],
+            "Failover": {"NearestN": definition["NearestN"], "Datacenters": definition["Datacenters"]},
+        },
+        "DNS": {"TTL": definition["TTL"]},
+    }
+    client.call("PUT" if identifier else "POST", f"/v1/query/{identifier}" if identifier else "/v1/query", body, dc=query.datacenter)
+
+
+def _remove_node(client: Client, name: str) -> None:
+    """Out of the gossip pool, or the leader would register it again, and out of the catalog."""
+    try:
+        client.call("PUT", f"/v1/agent/force-leave/{urllib.parse.quote(name, safe='')}", prune="1")
+    except RequestFailed as error:
+        if "No node found" not in str(error):
+            raise
+    client.call("PUT", "/v1/catalog/deregister", {"Node": name})
+
+
+def run(parameters: dict, check_mode: bool) -> dict:
+    """The module's whole work; returns its result."""
+    client = Client(parameters["url"], parameters["ca_file"], parameters["token"], parameters["timeout"])
+    desired = desired_from(parameters)
+    todo = plan(Reader(client).read(desired, parameters["datacenters"]), desired)
+    if not check_mode:
+        apply(client, todo, desired.gossip_key)
+    return {
+        "changed": bool(todo.changes),
+        "changes": todo.changes,
+        "warnings": list(todo.warnings),
+        "diff": {"before": "", "after": "".join(f"{line}\n" for line in todo.changes)},
+    }
