@@ -201,12 +201,20 @@ def run(parameters: dict, check_mode: bool) -> dict:
     """The module's whole work; returns its result."""
     client = Client(parameters["url"], parameters["ca_file"], parameters["token"], parameters["timeout"])
     desired = desired_from(parameters)
-    todo = plan(Reader(client).read(desired, parameters["datacenters"]), desired)
+    reader = Reader(client)
+    todo = plan(reader.read(desired, parameters["datacenters"]), desired)
+    changes, warnings = todo.changes, todo.warnings
     if not check_mode:
         apply(client, todo, desired.gossip_key)
+        if todo.install_key:
+            # Whether the old key may go shows only when the new one is everywhere.
+            rest = Desired(gossip_key=desired.gossip_key, members=desired.members, nodes=desired.nodes, prune=desired.prune)
+            todo = plan(reader.read(rest, []), rest)
+            apply(client, todo, desired.gossip_key)
+            changes, warnings = changes + todo.changes, todo.warnings
     return {
-        "changed": bool(todo.changes),
-        "changes": todo.changes,
-        "warnings": list(todo.warnings),
-        "diff": {"before": "", "after": "".join(f"{line}\n" for line in todo.changes)},
+        "changed": bool(changes),
+        "changes": changes,
+        "warnings": list(warnings),
+        "diff": {"before": "", "after": "".join(f"{line}\n" for line in changes)},
     }
