@@ -1,0 +1,136 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who gets through, seen from outside, and what happens when the controller locks itself out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["firewall-1"]
+
+PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+DATABASE, WEB = "198.18.16.71", "198.18.16.72"
+LISTENING = {22, 80, 443, 5000, 5432, 6379, 8300, 8301, 8302, 8501, 9999}
+# Many at a time: a port that drops says so only by silence.
+SCAN = """
+import errno, select, socket, sys, time
+address, wait = sys.argv[1], float(sys.argv[2])
+ports = [int(port) for port in sys.argv[3].split(",")] if len(sys.argv) > 3 else range(1, 65536)
+ports, opened = list(ports), []
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+for start in range(0, len(ports), 900):
+    poll, pending = select.poll(), {}
+    for port in ports[start : start + 900]:
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        connection.setblocking(False)
+        connection.connect_ex((address, port))
+        pending[connection.fileno()] = (connection, port)
+        poll.register(connection, select.POLLOUT)
+    end = time.monotonic() + wait
+    while pending and time.monotonic() < end:
+        for number, event in poll.poll(1000 * max(0, end - time.monotonic())):
+            connection, port = pending.pop(number)
+            poll.unregister(number)
+            if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
+                opened.append(port)
+            connection.close()
+    for connection, port in pending.values():
+        connection.close()
+print(*sorted(opened))
+"""
+
+
+def shell(name, *command, check=True, data=None):
+    done = subprocess.run(
+        ["docker", "exec", "-i", f"paas-lab-{name}", *command], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def scan(name, address, ports=(), wait=2.0, namespace=None):
+    command = ["ip", "netns", "exec", namespace] if namespace else []
+    numbers = [",".join(map(str, ports))] if ports else []
+    return {int(port) for port in shell(name, *command, "python3", "-", address, str(wait), *numbers, data=SCAN).split()}
+
+
+@pytest.mark.parametrize(("address", "opened"), [(DATABASE, set()), (WEB, {22, 80, 443})])
+def test_a_stranger_scans_every_port(address, opened):
+    assert scan("firewall-client", address) == opened
+
+
+def test_the_estates_own_hosts_get_what_they_need():
+    assert scan("firewall-2", DATABASE, LISTENING) == {22, 5432, 8300, 8301}
+    assert scan("firewall-1", WEB, LISTENING) == {22, 80, 443, 8301}
+
+
+def test_a_stranger_with_ipv6_gets_no_more():
+    assert scan("firewall-2", "fd00:198:18::1", LISTENING, namespace="stranger") == {22, 80, 443}
+
+
+def test_a_host_reaches_itself():
+    assert scan("firewall-1", "127.0.0.1", LISTENING) == LISTENING
+    assert scan("firewall-1", DATABASE, LISTENING) == LISTENING
+
+
+def test_dockers_rules_are_left_working():
+    assert "table ip docker_plays" in shell("firewall-2", "nft", "list", "tables")
+    # The container's published port from the host itself, and the container's way out.
+    assert scan("firewall-2", "127.0.0.1", [8080]) == {8080}
+    assert scan("firewall-client", WEB, [8080]) == set()
+    banner = shell("firewall-2", "docker", "exec", "web", "/busybox", "sh", "-c", "/busybox nc -w 5 198.18.16.73 22 </dev/null | /busybox head -c 4")
+    assert banner == "SSH-"
+
+
+def play(*arguments):
+    command = ["ansible-playbook", str(PROJECT / "molecule/firewall/converge.yml"), "--limit", "firewall-1"]
+    for inventory in ("hosts.yml", "firewall.yml"):
+        command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
+    return subprocess.run([*command, *arguments], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=400)
+
+
+def test_rules_that_lock_the_controller_out_go_back():
+    before = shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall")
+    confirmed = shell("firewall-1", "cat", "/etc/paas/firewall/confirmed.nft")
+    lockout = '{"firewall_extra_openings": [{"name": "nobody", "ports": [22], "sources": ["203.0.113.1"]}]}'
+    done = play("-e", lockout)
+    assert done.returncode != 0
+    assert "the former ones are back" in " ".join(done.stdout.split())
+    assert shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall") == before
+    assert shell("firewall-1", "cat", "/etc/paas/firewall/confirmed.nft") == confirmed
+    assert play().returncode == 0
+
+
+def test_a_run_that_is_killed_goes_back_too():
+    before = shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall")
+    shell("firewall-1", "sh", "-c", "cp -a /etc/paas/firewall/candidate.nft /root/kept && sed -i 's/5432/5433/' /etc/paas/firewall/candidate.nft")
+    try:
+        shell("firewall-1", "paas-firewall", "apply", "3")
+        assert shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall") != before
+        deadline = time.monotonic() + 60
+        while shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall") != before:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        # Too late to keep them.
+        assert "back already" in shell("firewall-1", "paas-firewall", "confirm", check=False)
+    finally:
+        shell("firewall-1", "sh", "-c", "mv /root/kept /etc/paas/firewall/candidate.nft")
+
+
+@pytest.mark.parametrize("verb", ["start", "reload", "restart", "stop"])
+def test_it_survives_what_happens_to_another_rule_set(verb):
+    shell("firewall-1", "systemctl", verb, "nftables")
+    assert "policy drop" in shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall")
+
+
+def test_it_is_there_after_a_boot():
+    assert shell("firewall-1", "systemctl", "is-enabled", "paas-firewall").strip() == "enabled"
+    shell("firewall-1", "nft", "flush", "ruleset")
+    shell("firewall-1", "systemctl", "restart", "paas-firewall")
+    assert "policy drop" in shell("firewall-1", "nft", "list", "table", "inet", "paas_firewall")
