@@ -166,6 +166,28 @@ def _machine_problems(hostvars: Mapping, hosts: list[str], absent) -> Iterator[s
             yield f"{host} runs {distribution} {version}: Debian 12, Debian 13 and Ubuntu 24.04 are supported."
 
 
+def _consul_problems(hostvars: Mapping, groups: Mapping, hosts: list[str]) -> Iterator[str]:
+    """Only where the estate has Consul: an estate without the group goes on without it."""
+    servers: dict[str, list[str]] = {}
+    for host in groups.get("paas_consul_servers", ()):
+        servers.setdefault(str(_value(hostvars[host], "paas_region") or ""), []).append(host)
+    if not servers:
+        return
+    regions = dict.fromkeys(str(_value(hostvars[host], "paas_region") or "") for host in hosts)
+    for region in regions:
+        count = len(servers.get(region, ()))
+        if region and count not in (1, 3, 5):
+            yield (
+                f"Region {region} has {count} Consul servers: put one or three of its hosts into paas_consul_servers. "
+                "An even number survives no more failures than one less."
+            )
+    primary = _value(hostvars[hosts[0]], "paas_consul_primary_datacenter")
+    if not primary:
+        yield "paas_consul_primary_datacenter is not set: name the region that keeps Consul's access lists. It never changes."
+    elif primary not in servers:
+        yield f"paas_consul_primary_datacenter is {primary}, a region without a Consul server."
+
+
 def _app_problems(apps) -> Iterator[str]:
     if not isinstance(apps, Mapping):
         yield "paas_apps is not a dictionary of apps by name."
@@ -211,6 +233,7 @@ def estate_problems(
     ]
     problems += _region_problems(hostvars, groups, hosts, absent_regions, known_regions or _regions_of_route53())
     problems += _address_problems(hostvars, groups, hosts)
+    problems += _consul_problems(hostvars, groups, hosts)
     estate = hostvars[hosts[0]]
     apps = _value(estate, "paas_apps") or {}
     problems += _app_problems(apps)

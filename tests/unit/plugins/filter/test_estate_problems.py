@@ -115,3 +115,30 @@ def test_an_empty_inventory_is_one_problem():
 def test_wrong_input_is_refused():
     with pytest.raises(AnsibleFilterError, match="needs hostvars and groups"):
         estate_problems([], {})
+
+
+@pytest.fixture()
+def consul_estate(estate):
+    hostvars, groups = estate
+    groups["paas_consul_servers"] = ["us-east-1-postgres", "eu-west-1-postgres"]
+    for variables in hostvars.values():
+        variables["paas_consul_primary_datacenter"] = "us-east-1"
+    return hostvars, groups
+
+
+def test_a_good_estate_with_consul_has_none(consul_estate):
+    assert problems(consul_estate) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda hosts, groups: groups["paas_consul_servers"].append("eu-west-1-dokku"), "Region eu-west-1 has 2 Consul servers"),
+        (lambda hosts, groups: groups["paas_consul_servers"].remove("eu-west-1-postgres"), "Region eu-west-1 has 0 Consul servers"),
+        (lambda hosts, groups: [h.pop("paas_consul_primary_datacenter") for h in hosts.values()], "paas_consul_primary_datacenter is not set"),
+        (lambda hosts, groups: [h.update(paas_consul_primary_datacenter="mars") for h in hosts.values()], "a region without a Consul server"),
+    ],
+)
+def test_consul_servers_that_cannot_work(consul_estate, change, said):
+    change(*consul_estate)
+    assert any(said in problem for problem in problems(consul_estate)), problems(consul_estate)
