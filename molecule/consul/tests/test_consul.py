@@ -43,9 +43,9 @@ def call(name, path, token="operator", method="GET", data=None):
     """The status and the decoded answer. The token travels over standard input."""
     token = secrets()["paas_consul_tokens"].get(token, token)
     text = shell(name, CALL.format(method=method, path=path, data=json.dumps(data) if data else ""), data=f"X-Consul-Token: {token}\n" if token else "\n")
-    body, status = text.rsplit("\n", 1)
+    body, status = ("\n" + text).rsplit("\n", 1)
     try:
-        return int(status), json.loads(body)
+        return int(status), json.loads(body.strip())
     except ValueError:
         return int(status), body
 

@@ -53,7 +53,7 @@ def desired_from(parameters: dict) -> Desired:
 
 def _query(item: dict, datacenter: str, datacenters: list) -> dict:
     """The nearest that is well, in this datacenter first and then in the others by their distance."""
-    others = [name for name in datacenters if name != datacenter]
+    others = sorted(name for name in datacenters if name != datacenter)
     return {
         "Service": item["service"],
         "Near": item["near"] or "",
