@@ -1,0 +1,120 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Three servers: the leader dies, servers roll, and a step that would lose the quorum is refused. Times are printed; only states fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["consul-quorum-1"]
+
+PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+SERVERS = ("consul-quorum-1", "consul-quorum-2", "consul-quorum-3")
+CALL = "exec curl -sS --max-time 10 --cacert /etc/paas/consul/tls/ca.crt -H @- -X {method} --data-binary '{data}' 'https://127.0.0.1:8501{path}'"
+SECONDS = 120
+
+
+def shell(name, script, check=True, data=None):
+    done = subprocess.run(
+        ["docker", "exec", "-i", f"paas-lab-{name}", "sh", "-c", script], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+def call(name, path, method="GET", data=""):
+    token = json.loads((PROJECT / ".lab/molecule/consul-quorum/secrets.json").read_text(encoding="utf-8"))["paas_consul_tokens"]["operator"]
+    text = shell(name, CALL.format(method=method, path=path, data=data), check=False, data=f"X-Consul-Token: {token}\n")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def healthy(name=SERVERS[0]):
+    answer = call(name, "/v1/operator/autopilot/health")
+    servers = answer.get("Servers") or () if isinstance(answer, dict) else ()
+    return sorted(server["Name"] for server in servers if server["Healthy"] and server["Voter"])
+
+
+def leader(name):
+    servers = call(name, "/v1/operator/autopilot/health")["Servers"]
+    return next(server["Name"] for server in servers if server["Leader"])
+
+
+def until(wanted, seconds=SECONDS):
+    started = time.monotonic()
+    while not wanted():
+        assert time.monotonic() - started < seconds
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+def play(**variables):
+    command = ["ansible-playbook", str(PROJECT / "molecule/consul-quorum/converge.yml"), "-e", json.dumps(variables)]
+    for inventory in ("hosts.yml", "consul_quorum.yml"):
+        command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
+    return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900)
+
+
+@pytest.fixture(autouse=True)
+def all_three_are_well():
+    until(lambda: healthy() == sorted(SERVERS))
+
+
+def test_all_three_vote():
+    assert {server["Voter"] for server in call(SERVERS[0], "/v1/operator/autopilot/health")["Servers"]} == {True}
+    assert len(call(SERVERS[0], "/v1/health/service/always?passing")) == 3
+
+
+def test_the_leader_dies():
+    dead = leader(SERVERS[0])
+    others = [name for name in SERVERS if name != dead]
+    shell(dead, "systemctl kill --signal=KILL consul && systemctl stop consul")
+    try:
+        seconds = until(lambda: call(others[0], "/v1/kv/key", "PUT", "value") is True)
+        print("writes went on after", round(seconds, 1), "s")
+        assert leader(others[0]) in others
+        assert shell(others[0], "getent ahostsv4 always.service.consul") != ""
+        assert call(others[1], "/v1/kv/key?raw") == "value"
+    finally:
+        shell(dead, "systemctl start consul")
+
+
+def test_a_step_that_would_lose_the_quorum_is_refused():
+    shell(SERVERS[2], "systemctl stop consul && systemctl mask --runtime consul")
+    started = shell(SERVERS[0], "systemctl show -p ActiveEnterTimestampMonotonic consul")
+    try:
+        until(lambda: healthy() == sorted(SERVERS[:2]))
+        command = ["ansible", SERVERS[0], "-m", "multiregion.paas.consul_restart", "-a", "name={{ inventory_hostname }} server=true timeout=5 "
+                   "ca_file=/etc/paas/consul/tls/ca.crt token={{ paas_consul_tokens.operator }}"]  # fmt: skip
+        for inventory in ("hosts.yml", "consul_quorum.yml"):
+            command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
+        done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=300)
+        assert done.returncode != 0
+        assert f"Refused to restart the Consul server {SERVERS[0]}" in done.stdout, done.stdout
+        assert f"not healthy: {SERVERS[2]}" in done.stdout
+        assert shell(SERVERS[0], "systemctl show -p ActiveEnterTimestampMonotonic consul") == started
+    finally:
+        shell(SERVERS[2], "systemctl unmask --runtime consul && systemctl start consul")
+
+
+def test_servers_roll_one_after_the_other():
+    before = {name: shell(name, "systemctl show -p MainPID consul") for name in SERVERS}
+    done = play(consul_settings={"log_level": "warn"})
+    assert done.returncode == 0, done.stdout[-6000:]
+    started = {name: int(shell(name, "systemctl show -P ActiveEnterTimestampMonotonic consul")) for name in SERVERS}
+    assert {name: shell(name, "systemctl show -p MainPID consul") for name in SERVERS}.items().isdisjoint(before.items())
+    # The next one only when the one before is healthy again, which takes longer than a start.
+    times = sorted(started.values())
+    assert all(later - earlier > 1_000_000 for earlier, later in zip(times, times[1:]))
+    assert healthy() == sorted(SERVERS)
+    done = play()
+    assert done.returncode == 0, done.stdout[-6000:]
