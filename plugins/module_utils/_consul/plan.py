@@ -13,6 +13,8 @@ from .errors import InvalidInput
 
 # Tokens and policies that begin so are ours, and go when they are not declared any more.
 OWN = "paas"
+# The pool between the datacenters is one, whichever of them answers for it.
+WAN = ""
 # What a server itself calls the operator's token that it creates.
 MANAGEMENT = ("Master Token", "Initial Management Token")
 
@@ -164,9 +166,9 @@ def _gossip(current: Current, desired: Desired) -> tuple:
         return install, install, (), ()
     if not desired.prune:
         return install, True, (), ()
-    rings = {(ring.datacenter, ring.wan): ring for ring in current.keyrings}
+    rings = {(WAN if ring.wan else ring.datacenter, ring.wan): ring for ring in current.keyrings}
     away = [
-        f"{datacenter} ({'WAN' if wan else 'LAN'})"
+        "the pool of all servers" if wan else datacenter
         for (datacenter, wan), members in desired.members
         if (datacenter, wan) not in rings or dict(rings[datacenter, wan].keys).get(key, 0) < members
     ]

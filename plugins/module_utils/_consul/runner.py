@@ -11,7 +11,7 @@ import urllib.parse
 
 from .client import PAUSE_SECONDS, Client
 from .errors import InvalidInput, RequestFailed
-from .plan import Current, Desired, Keyring, Plan, Policy, Query, Token, accessor_of, canonical, plan
+from .plan import WAN, Current, Desired, Keyring, Plan, Policy, Query, Token, accessor_of, canonical, plan
 
 ALIVE = 1
 
@@ -41,14 +41,17 @@ def desired_from(parameters: dict) -> Desired:
             for datacenter in parameters["datacenters"]
         ),
         gossip_key=parameters["gossip_key"] or "",
-        members=tuple(
-            entry
-            for item in parameters["members"] or ()
-            for entry in (((item["datacenter"], False), item["agents"]), ((item["datacenter"], True), item["servers"]))
-        ),
+        members=_members(parameters["members"] or ()),
         nodes=None if nodes is None else tuple(nodes),
         prune=parameters["prune"],
     )
+
+
+def _members(items: list) -> tuple:
+    """The hosts of each datacenter's pool, and all servers in the one pool between the datacenters."""
+    if not items:
+        return ()
+    return (*(((item["datacenter"], False), item["agents"]) for item in items), ((WAN, True), sum(item["servers"] for item in items)))
 
 
 def _query(item: dict, datacenter: str, datacenters: list) -> dict:

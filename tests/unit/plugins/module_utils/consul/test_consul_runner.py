@@ -1,0 +1,202 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The requests that have to happen, in order; and what a person reads when Consul says no."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+
+import pytest
+
+from ansible_collections.multiregion.paas.plugins.module_utils._consul import client as client_module
+from ansible_collections.multiregion.paas.plugins.module_utils._consul import runner
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.client import Client
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.errors import InvalidInput, RequestFailed
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.plan import accessor_of
+
+SECRET = "7a2f0c0e-0000-4000-8000-000000000001"
+NOTHING = {
+    "url": "https://127.0.0.1:8501",
+    "ca_file": "/ca.crt",
+    "token": "operator",
+    "timeout": 5,
+    "datacenters": [],
+    "policies": None,
+    "tokens": None,
+    "queries": None,
+    "gossip_key": None,
+    "members": None,
+    "nodes": None,
+    "prune": False,
+}
+
+
+class Consul:
+    """Answers reads from a table and keeps the writes."""
+
+    def __init__(self, answers):
+        self.answers = answers
+        self.writes = []
+        self.deadline = 0
+
+    def call(self, method, path, body=None, accept=(), **parameters):
+        if method == "GET":
+            answer = self.answers[path]
+            return answer.pop(0) if isinstance(answer, tuple) else answer
+        self.writes.append((method, path, body, parameters))
+        if path == "/v1/operator/keyring" and "keyrings" in self.answers:
+            self.answers["/v1/operator/keyring"] = self.answers["keyrings"]
+        return None
+
+
+@pytest.fixture()
+def consul(monkeypatch):
+    def make(**answers):
+        found = Consul({path.replace("__", "/"): answer for path, answer in answers.items()})
+        monkeypatch.setattr(runner, "Client", lambda *arguments: found)
+        return found
+
+    return make
+
+
+def test_policies_come_before_the_tokens_that_have_them(consul):
+    server = consul(__v1__acl__token__self={"AccessorID": "me"}, __v1__acl__policies=[], __v1__acl__tokens=[])
+    parameters = {
+        **NOTHING,
+        "policies": [{"name": "paas-dns", "rules": "rules\n"}],
+        "tokens": [{"description": "paas dns", "secret": SECRET, "policies": ["paas-dns"], "node": {"name": "n", "datacenter": "a"}, "services": ["s"]}],
+    }
+    result = runner.run(parameters, check_mode=False)
+    assert result["changed"]
+    assert SECRET not in json.dumps(result)
+    assert server.writes == [
+        ("PUT", "/v1/acl/policy", {"Name": "paas-dns", "Rules": "rules"}, {}),
+        (
+            "PUT",
+            "/v1/acl/token",
+            {
+                "AccessorID": accessor_of(SECRET),
+                "SecretID": SECRET,
+                "Description": "paas dns",
+                "Policies": [{"Name": "paas-dns"}],
+                "NodeIdentities": [{"NodeName": "n", "Datacenter": "a"}],
+                "ServiceIdentities": [{"ServiceName": "s"}],
+            },
+            {},
+        ),
+    ]
+
+
+def test_check_mode_writes_nothing(consul):
+    server = consul(__v1__acl__token__self={"AccessorID": "me"}, __v1__acl__policies=[], __v1__acl__tokens=[])
+    result = runner.run({**NOTHING, "policies": [{"name": "paas-dns", "rules": "rules"}]}, check_mode=True)
+    assert result["changes"] == ["policy paas-dns"]
+    assert server.writes == []
+
+
+def test_a_query_is_in_every_datacenter_and_looks_into_the_others(consul):
+    server = consul(__v1__catalog__datacenters=["a", "b", "c"], __v1__query=[])
+    queries = [{"name": "postgres-primary", "service": "postgres-primary", "near": None, "ttl": "0s"}]
+    runner.run({**NOTHING, "datacenters": ["c", "a", "b"], "queries": queries}, check_mode=False)
+    assert [(method, path, parameters) for method, path, body, parameters in server.writes] == [("POST", "/v1/query", {"dc": name}) for name in "cab"]
+    assert server.writes[0][2] == {
+        "Name": "postgres-primary",
+        "Service": {"Service": "postgres-primary", "Near": "", "Failover": {"NearestN": 2, "Datacenters": ["a", "b"]}},
+        "DNS": {"TTL": "0s"},
+    }
+
+
+def test_the_gossip_key_changes_in_one_run(consul):
+    def ring(keys):
+        return [{"Datacenter": "a", "WAN": False, "NumNodes": 2, "Keys": keys}, {"Datacenter": "a", "WAN": True, "NumNodes": 1, "Keys": dict.fromkeys(keys, 1)}]
+
+    server = consul(__v1__operator__keyring=ring({"old": 2}), keyrings=ring({"old": 2, "new": 2}))
+    members = [{"datacenter": "a", "agents": 2, "servers": 1}]
+    result = runner.run({**NOTHING, "gossip_key": "new", "members": members, "prune": True}, check_mode=False)
+    assert [(method, body["Key"]) for method, path, body, parameters in server.writes] == [("POST", "new"), ("PUT", "new"), ("PUT", "new"), ("DELETE", "old")]
+    assert result["changes"] == ["gossip key installed", "old gossip key removed"]
+    assert result["warnings"] == []
+
+
+def test_a_node_leaves_the_pool_before_the_catalog(consul):
+    server = consul(__v1__catalog__nodes=[{"Node": "here"}, {"Node": "gone"}], __v1__agent__members=[{"Name": "here", "Status": 1}, {"Name": "gone", "Status": 4}])
+    result = runner.run({**NOTHING, "nodes": ["here"]}, check_mode=False)
+    assert result["changes"] == ["node gone removed"]
+    assert [(path, body, parameters) for method, path, body, parameters in server.writes] == [
+        ("/v1/agent/force-leave/gone", None, {"prune": "1"}),
+        ("/v1/catalog/deregister", {"Node": "gone"}, {}),
+    ]
+
+
+def test_two_tokens_with_one_secret(consul):
+    consul()
+    token = {"description": "paas dns", "secret": SECRET, "policies": None, "node": None, "services": None}
+    with pytest.raises(InvalidInput, match="same secret"):
+        runner.run({**NOTHING, "tokens": [token, {**token, "description": "paas ui"}]}, check_mode=False)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    replies: list = []
+
+    def do_GET(self):
+        assert self.headers["X-Consul-Token"] == SECRET
+        status, text = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture()
+def agent(monkeypatch):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(client_module, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(client_module.ssl, "create_default_context", lambda **options: None)
+    found = Client("https://127.0.0.1", "/ca.crt", SECRET, 5)
+    # What is tested here is not TLS.
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+
+    def answer(*replies):
+        Handler.replies = list(replies)
+        return found
+
+    yield answer
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_is_temporary_is_tried_again(agent):
+    assert agent((500, "No cluster leader"), (403, "ACL not found"), (200, '{"a": 1}')).call("GET", "/v1/x") == {"a": 1}
+
+
+def test_a_refusal_is_not(agent):
+    with pytest.raises(RequestFailed, match="status 403: Permission denied.*operator's token") as failure:
+        agent((403, "Permission denied")).call("GET", "/v1/x")
+    assert SECRET not in str(failure.value)
+
+
+def test_an_accepted_status_is_an_answer(agent):
+    assert agent((429, '{"Healthy": false}')).call("GET", "/v1/x", accept=(429,)) == {"Healthy": False}
+
+
+def test_nobody_there(agent):
+    found = agent((200, ""))
+    found.url, found.deadline = "http://127.0.0.1:9", 0
+    with pytest.raises(RequestFailed, match="does not answer"):
+        found.call("GET", "/v1/x")
+
+
+def test_a_token_does_not_travel_in_the_clear():
+    with pytest.raises(InvalidInput, match="no https"):
+        Client("http://127.0.0.1:8500", "/ca.crt", SECRET, 5)
+
+
+def test_a_ca_that_is_not_there():
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        Client("https://127.0.0.1:8501", "/nowhere/ca.crt", SECRET, 5)
