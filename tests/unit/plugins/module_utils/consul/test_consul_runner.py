@@ -122,7 +122,8 @@ def test_the_gossip_key_changes_in_one_run(consul):
 
 
 def test_a_node_leaves_the_pool_before_the_catalog(consul):
-    server = consul(__v1__catalog__nodes=[{"Node": "here"}, {"Node": "gone"}], __v1__agent__members=[{"Name": "here", "Status": 1}, {"Name": "gone", "Status": 4}])
+    members = [{"Name": "here", "Status": 1}, {"Name": "gone", "Status": 4}]
+    server = consul(__v1__catalog__nodes=[{"Node": "here"}, {"Node": "gone"}], __v1__agent__members=members)
     result = runner.run({**NOTHING, "nodes": ["here"]}, check_mode=False)
     assert result["changes"] == ["node gone removed"]
     assert [(path, body, parameters) for method, path, body, parameters in server.writes] == [

@@ -2,7 +2,7 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# check-postgres primary|follower PORT LAG: asks the server itself what it is. 0: it is that and well; 1: a follower that receives nothing
+# check_postgres.sh primary|follower PORT LAG: asks the server itself what it is. 0: it is that and well; 1: a follower that receives nothing
 # at the moment, but has replayed all that it got; 2: it is not that, does not answer, or lags by more than LAG seconds.
 set -u
 role=$1 port=$2 lag=$3

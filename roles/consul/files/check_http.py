@@ -1,8 +1,7 @@
-#!/usr/bin/python3
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""check-http URL [ADDRESS]: 0 when URL, asked at ADDRESS, answers 200 within 4 s; else 2.
+"""check_http.py URL [ADDRESS]: 0 when URL, asked at ADDRESS, answers 200 within 4 s; else 2.
 
 The certificate is not looked at: its issue and renewal have checks of their own, and an address cannot be in it.
 """

@@ -1,11 +1,10 @@
-#!/usr/bin/python3
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""prepare start|reload: run every check once and hand its status to Consul as the first one, so that a restart changes nothing that
+"""prepare.py start|reload: run every check once and hand its status to Consul as the first one, so that a restart changes nothing that
 others see and nothing is said to be well that is not.
 
-prepare unread: say what the running agent has not read yet: `restart`, `reload` or nothing.
+prepare.py unread: say what the running agent has not read yet: `restart`, `reload` or nothing.
 """
 
 from __future__ import annotations
