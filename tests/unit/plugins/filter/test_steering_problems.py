@@ -57,9 +57,9 @@ def test_all_in_one_place_are_all_named():
     assert len(steering_problems([US, EU, AP], times)) == 3
 
 
-@pytest.mark.parametrize("times", [{"us-east-1": {"eu-west-1": 900}, "eu-west-1": {"us-east-1": 70}}, {"us-east-1": {"eu-west-1": None}, "eu-west-1": {"us-east-1": 70}}])
-def test_the_shorter_of_both_directions_counts(times):
-    assert steering_problems([US, EU], times) == []
+@pytest.mark.parametrize("there", [900, None])
+def test_the_shorter_of_both_directions_counts(there):
+    assert steering_problems([US, EU], {"us-east-1": {"eu-west-1": there}, "eu-west-1": {"us-east-1": 70}}) == []
 
 
 @pytest.mark.parametrize("times", [{}, {"us-east-1": None}, {"us-east-1": {"eu-west-1": None}}, {"us-east-1": {"nobody": 1}}])
