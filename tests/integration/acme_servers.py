@@ -31,8 +31,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 REPOSITORY = Path(__file__).resolve().parents[2]
 NETWORK, SUBNET, GATEWAY = "paas-test-acme", "198.18.202.0/24", "198.18.202.1"
 ADDRESS = "198.18.202.10"
-IMAGE = "paas-test/acme:3"
+IMAGE = "paas-test/acme:4"
 CONTAINER = "paas-test-acme"
+# The servers of a zone that is delegated: it is reached by the names and addresses that the zone above gives, and by nothing else.
+CHILD_ZONE = "child.one.test"
+CHILD_SERVERS = {"paas-test-acme-ns1": "198.18.202.11", "paas-test-acme-ns2": "198.18.202.12"}
 TSIG_NAME, TSIG_SECRET = "acme", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw=="
 MOTO_PORT, ROUTE53_DNS_PORT = 15053, 15054
 ZONES = ("one.test", "two.test")
@@ -42,7 +45,7 @@ DOCKERFILE = """
 FROM {base}
 RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d \\
  && apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends \\
-    pebble knot unbound certbot python3-certbot-dns-rfc2136 \\
+    pebble knot unbound certbot python3-certbot-dns-rfc2136 lego \\
  && apt-get clean
 """
 KNOT = """
@@ -69,7 +72,6 @@ template:
 log:
   - target: stderr
     any: info
-zone:
 """
 # A resolver as a CA has it: it follows CNAMEs into other zones, and forgets at once.
 UNBOUND = """
@@ -96,7 +98,47 @@ ns1 A {address}
 _acme-challenge.alias CNAME target.delegated
 _acme-challenge.away CNAME elsewhere.two.test.
 _acme-challenge.loop CNAME _acme-challenge.loop
+_acme-challenge.handed CNAME handed.child
+child NS ns1.child
+child NS ns2.child
+ns1.child A {ns1}
+ns2.child A {ns2}
 xn--bcher-kva A 192.0.2.1
+"""
+CHILD = """$ORIGIN {zone}.
+$TTL 60
+@ SOA ns1 hostmaster 1 3600 900 86400 1
+@ NS ns1
+@ NS ns2
+ns1 A {ns1}
+ns2 A {ns2}
+"""
+# The first one takes updates and tells the second one, which fetches the zone from it.
+CHILD_FIRST = """
+remote:
+  - id: second
+    address: {ns2}@53
+acl:
+  - id: fetch
+    address: {ns2}
+    action: transfer
+zone:
+  - domain: {zone}
+    acl: [acme, fetch]
+    notify: second
+"""
+CHILD_SECOND = """
+remote:
+  - id: first
+    address: {ns1}@53
+acl:
+  - id: told
+    address: {ns1}
+    action: notify
+zone:
+  - domain: {zone}
+    master: first
+    acl: told
 """
 
 
@@ -162,18 +204,31 @@ class Servers:
         self._files()
         docker(
             "run", "-d", "--name", CONTAINER, "--network", NETWORK, "--ip", ADDRESS, "-v", "%s:/test:ro" % self.folder, IMAGE,
-            "sh", "-c", "mkdir -p /tmp/knot && cp /test/*.zone /tmp/knot/ && unbound -c /test/unbound.conf & exec knotd -c /test/knot.conf",
+            "sh", "-c", "mkdir -p /tmp/knot && cp /test/*.zone /tmp/knot/ && { unbound -c /test/unbound.conf & exec knotd -c /test/knot.conf; }",
         )  # fmt: skip
         wait_for("knot", lambda: _connects(ADDRESS, 53))
         wait_for("unbound", lambda: _connects(ADDRESS, RESOLVER_PORT))
+        for name, address in CHILD_SERVERS.items():
+            docker(
+                "run", "-d", "--name", name, "--network", NETWORK, "--ip", address, "-v", "%s:/test:ro" % self.folder, IMAGE,
+                "sh", "-c", "mkdir -p /tmp/knot && cp /test/%s/*.zone /tmp/knot/; exec knotd -c /test/%s.conf" % (name, name),
+            )  # fmt: skip
+            # The second one fetches the zone when it starts, so the first one has to have it.
+            wait_for("the zone %s on %s" % (CHILD_ZONE, address), lambda address=address: has_zone(CHILD_ZONE, address))
         self.pebble("default", 14000)
         return self
 
     def _files(self):
+        ns1, ns2 = CHILD_SERVERS.values()
         for zone in ZONES:
-            (self.folder / ("%s.zone" % zone)).write_text(ZONE.format(zone=zone, address=ADDRESS))
+            (self.folder / ("%s.zone" % zone)).write_text(ZONE.format(zone=zone, address=ADDRESS, ns1=ns1, ns2=ns2))
+        first = self.folder / next(iter(CHILD_SERVERS))
+        first.mkdir(exist_ok=True)
+        (first / ("%s.zone" % CHILD_ZONE)).write_text(CHILD.format(zone=CHILD_ZONE, ns1=ns1, ns2=ns2))
         knot = KNOT.format(name=TSIG_NAME, secret=TSIG_SECRET)
-        (self.folder / "knot.conf").write_text(knot + "".join("  - domain: %s\n" % zone for zone in ZONES))
+        for name, block in zip(CHILD_SERVERS, (CHILD_FIRST, CHILD_SECOND)):
+            (self.folder / ("%s.conf" % name)).write_text(knot + block.format(zone=CHILD_ZONE, ns1=ns1, ns2=ns2))
+        (self.folder / "knot.conf").write_text(knot + "zone:\n" + "".join("  - domain: %s\n" % zone for zone in ZONES))
         stubs = "".join('stub-zone:\n    name: "%s."\n    stub-addr: %s\n' % (zone, ADDRESS) for zone in ZONES)
         (self.folder / "unbound.conf").write_text(UNBOUND.format(address=ADDRESS, port=RESOLVER_PORT) + stubs)
         _certificates(self.folder)
@@ -242,7 +297,7 @@ class Servers:
 
     @staticmethod
     def _remove():
-        docker("rm", "-f", CONTAINER, check=False)
+        docker("rm", "-f", CONTAINER, *CHILD_SERVERS, check=False)
         docker("network", "rm", NETWORK, check=False)
 
 

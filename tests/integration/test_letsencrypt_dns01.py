@@ -18,6 +18,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from dns.resolver import Resolver
 
 import acme_servers
 from acme_servers import ADDRESS, TSIG_NAME, TSIG_SECRET, finish, run, spawn, txt, update
@@ -191,6 +192,41 @@ def test_follows_delegation_by_cname_into_another_zone(base, servers):
     result = run(dict(base, names=["alias.one.test", "away.one.test"]))
     assert result["changed"], result
     assert txt("target.delegated.one.test") == [] and txt("elsewhere.two.test") == []
+
+
+@pytest.fixture
+def delegated(base, monkeypatch):
+    """Nothing is told but where the updates go: the resolver of the machine and the delegation say the rest."""
+
+    def resolver():
+        made = Resolver(configure=False)
+        made.nameservers, made.port = [ADDRESS], acme_servers.RESOLVER_PORT
+        return made
+
+    monkeypatch.setattr("dns.resolver.Resolver", resolver)
+    del base["nameservers"]
+    return dict(base, names=["www.child.one.test", "handed.one.test"], server=acme_servers.CHILD_SERVERS["paas-test-acme-ns1"])
+
+
+def test_finds_the_name_servers_by_delegation_also_behind_a_cname(delegated, servers):
+    result = run(delegated)
+    assert result["changed"], result
+    assert sorted(result["names"]) == ["handed.one.test", "www.child.one.test"]
+    first, second = acme_servers.CHILD_SERVERS.values()
+    for name in ("_acme-challenge.www.child.one.test", "handed.child.one.test"):
+        assert txt(name, first) == []
+        acme_servers.wait_for("the second server", lambda name=name: txt(name, second) == [])
+
+
+def test_every_delegated_name_server_has_to_have_the_values(delegated, servers):
+    acme_servers.docker("pause", "paas-test-acme-ns2")
+    try:
+        result = run(dict(delegated, propagation_timeout=3))
+    finally:
+        acme_servers.docker("unpause", "paas-test-acme-ns2")
+    assert result.get("failed") and "ns2.child.one.test (198.18.202.12)" in result["msg"], result
+    assert "ns1.child.one.test" not in result["msg"]
+    assert txt("_acme-challenge.www.child.one.test", acme_servers.CHILD_SERVERS["paas-test-acme-ns1"]) == []
 
 
 def test_idn(base, servers):
