@@ -47,9 +47,9 @@ def test_a_whole_folder_is_switched_at_once(host):
 
 
 @pytest.fixture
-def hosts(host):
+def hosts(host, request):
     """The one that issues and serves by its own nginx, and the Dokku host in the other region."""
-    return [host, testinfra.get_host("ssh://certificate-2", ssh_config=str(REPOSITORY / ".lab/ssh/config"))]
+    return [host, testinfra.get_host("ssh://certificate-2", ssh_config=request.config.option.ssh_config)]
 
 
 def kept(host):

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""playbooks/domain.yml: a custom domain comes, moves to another app and goes, and who comes by it is served all the while."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+DOMAIN, ADDRESS, DNS = "shop.certificate.test", "198.18.16.62", "198.18.0.10"
+WITH_SHOP = {"www": ["www.certificate.test", DOMAIN], "other": ["other.certificate.test", DOMAIN]}
+
+
+def playbook(operation, app, *more, having=None, check=False):
+    """-> (exit status, all that it said)."""
+    variables = {"operation": operation, "domain": DOMAIN, "app": app}
+    if having:
+        variables["certificate_test_" + having] = WITH_SHOP[having]
+    command = ["ansible-playbook", str(PROJECT / "playbooks/domain.yml"), "-e", json.dumps(variables), *more, *(["--check"] if check else [])]
+    for inventory in ("hosts.yml", "certificate.yml"):
+        command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=900)
+    return done.returncode, done.stdout + done.stderr
+
+
+def changes(said):
+    return [line for line in said.splitlines() if line.startswith("changed:")]
+
+
+class Visitor(threading.Thread):
+    """Somebody who comes by the domain again and again, and believes only the lab's CA."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.context = ssl.create_default_context(cafile=str(PROJECT / ".lab/pebble/root.pem"))
+        self.visits, self.failures, self.over = 0, [], threading.Event()
+
+    def visit(self):
+        with socket.create_connection((ADDRESS, 443), timeout=10) as plain, self.context.wrap_socket(plain, server_hostname=DOMAIN) as link:
+            link.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % DOMAIN.encode())
+            return link.recv(64).split(b" ")[1]
+
+    def run(self):
+        while not self.over.is_set():
+            try:
+                answer = self.visit()
+                # The tiny app has no page at /.
+                if answer not in (b"200", b"404"):
+                    self.failures.append(answer)
+            except OSError as error:
+                self.failures.append(error)
+            self.visits += 1
+            time.sleep(0.1)
+
+
+def addresses(name):
+    """How many A records the lab's DNS has for a name."""
+    question = struct.pack(">HHHHHH", 7, 0, 1, 0, 0, 0) + b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+        link.settimeout(5)
+        link.sendto(question, (DNS, 53))
+        return struct.unpack(">H", link.recv(512)[6:8])[0]
+
+
+def eventually(probe, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not probe():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("attach", "www"), "The inventory gives shop.certificate.test to no app"),
+        (("move", "www"), "Name the app that has the domain until now"),
+        (("give", "www"), "Say what to do"),
+        (("attach", "nobody"), "Name the app, -e app=NAME, one of www, other"),
+    ],
+)
+def test_a_wrong_call_is_refused_before_anything_is_changed(arguments, message):
+    status, said = playbook(*arguments)
+    assert status != 0 and message in said and "Nothing was changed" in said and changes(said) == []
+
+
+def test_a_domain_comes_moves_and_goes_while_it_is_visited():
+    status, said = playbook("attach", "www", having="www")
+    assert status == 0 and "shop.certificate.test is served by www" in said, said
+    eventually(lambda: addresses(DOMAIN) == 1)
+    visitor = Visitor()
+    visitor.start()
+    try:
+        move = ("move", "other", "-e", "from_app=www")
+        status, said = playbook(*move, having="other")
+        assert status == 0 and "shop.certificate.test is served by other" in said, said
+        status, said = playbook(*move, having="other")
+        assert status == 0 and changes(said) == [], said
+    finally:
+        visitor.over.set()
+        visitor.join(30)
+    assert visitor.visits > 20 and visitor.failures == []
+    status, said = playbook("detach", "other", check=True)
+    assert status == 0 and addresses(DOMAIN) == 1, said
+    status, said = playbook("detach", "other")
+    assert status == 0 and "shop.certificate.test is gone" in said, said
+    eventually(lambda: addresses(DOMAIN) == 0)
+    status, said = playbook("detach", "other")
+    assert status == 0 and changes(said) == [], said
