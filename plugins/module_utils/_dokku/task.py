@@ -26,6 +26,9 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan impor
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9._-]*\Z")
 _KEY = re.compile(r"\A[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _PORT = re.compile(r"\A(http|https|grpc|grpcs|udp):([0-9]{1,5}):([0-9]{1,5})\Z")
+_DOMAIN = re.compile(r"\A(?:_|[a-zA-Z0-9.*-]*[a-zA-Z0-9*-])\Z")
+_RESTART_POLICY = re.compile(r"\A(?:|no|always|unless-stopped|on-failure(?::[0-9]+)?)\Z")
+_SLOT = re.compile(r"\A(?:build|deploy|run)(?:\.[A-Za-z0-9_-]+)?\Z")
 # What belongs to one place and must not be carried to another.
 NEVER_COPIED = ("DATABASE_URL", "MASTER_DATABASE_URL", "READ_DATABASE_URL", "HEROKU_*", "DOKKU_*", "GIT_REV", "NO_VHOST")
 
@@ -138,11 +141,24 @@ def _deploy(values: Optional[Mapping[str, Any]]) -> Optional[Deploy]:
     return Deploy(kind, source, values.get("version") or "", archive_type, bool(values.get("replace", True)), config)
 
 
+def _refuse_words_that_dokku_refuses(params: Mapping[str, Any]) -> None:
+    """Before anything is written, since Dokku would say so in the middle."""
+    for domain in params.get("domains") or []:
+        if not _DOMAIN.match(domain):
+            raise BadDeclaration(f"{domain!r} is no domain: letters, digits, dots, hyphens and asterisks.")
+    if not _RESTART_POLICY.match(params.get("restart_policy") or ""):
+        raise BadDeclaration(f"{params['restart_policy']!r} is no restart policy: no, always, unless-stopped, on-failure or on-failure:NUMBER.")
+    for slot in params.get("docker_options") or {}:
+        if not _SLOT.match(slot):
+            raise BadDeclaration(f"docker_options takes build, deploy and run, each alone or with a process type, as in deploy.web; not {slot!r}.")
+
+
 def declare(params: Mapping[str, Any], read_file: Callable[[str], str], copied_config: Optional[Mapping[str, str]] = None) -> Desired:
     """What the task declares. C(copied_config) is the app to copy config from, as it was read."""
     name = params["name"]
     if not _NAME.match(name):
         raise BadDeclaration(f"{name!r} is no app name: lowercase letters, digits, dots and hyphens, beginning with a letter or digit.")
+    _refuse_words_that_dokku_refuses(params)
     config = config_of(params.get("config"))
     if copied_config is not None:
         config = {**copied_config, **(config or {})}
