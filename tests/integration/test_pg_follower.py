@@ -374,6 +374,7 @@ def test_detached_ends_the_stream_and_lasts(pair):
     follower.shell(f"systemctl restart {follower.unit}")
     follower.wait("SELECT pg_is_in_recovery()", "t")
     assert not follower.state("detached")["changed"] and follower.info()["detached"]
+    assert follower.info()["detached_from"] == primary.address
     assert follower.follow(primary)["action"] == "attached" and not follower.info()["detached"]
     with pytest.raises(Failed, match="only a follower"):
         primary.state("detached")
