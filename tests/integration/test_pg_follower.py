@@ -406,7 +406,7 @@ def test_a_frozen_server_is_fenced(pair):
     primary.shell("pkill -STOP -x postgres")
     started = time.monotonic()
     assert not primary.state("fenced", timeout=2)["running"]
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert primary.shell("pgrep -x postgres", check=False) == ""
 
 

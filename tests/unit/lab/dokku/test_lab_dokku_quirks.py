@@ -226,19 +226,3 @@ def test_a_line_over_ssh_keeps_its_quotes(sandbox: Sandbox, app: str, monkeypatc
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", f"config:set --no-restart {app} 'A=two words'")
     assert sandbox.dokku("config:set", "--no-restart", app, "'A=two", "words'").rc == 0
     assert sandbox.dokku("config:get", app, "A").out == "two words\n"
-
-
-def test_commands_are_cheap(sandbox: Sandbox, app: str) -> None:
-    """Dokku needs some 30 ms. Processor time is counted, the best of five, for machines that are busy."""
-    import resource
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    best = 1.0
-    for _try in range(5):
-        before = spent()
-        assert sandbox.shell(f"dokku apps:report {app} --format json").rc == 0
-        best = min(best, spent() - before)
-    assert best < 0.15
