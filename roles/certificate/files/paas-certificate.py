@@ -151,7 +151,7 @@ class Files:
                 raise Refused("%s: %s" % (" ".join(self.reload), (errors or output).decode(errors="replace").strip()[-500:]))
 
     def served(self):
-        return [name for name in self.names if "*" not in name][:1] if self.reload else []
+        return self.names
 
 
 class Host:
@@ -164,11 +164,15 @@ class Host:
         self.port = settings["port"]
         self.timeout = settings["timeout"]
 
-    def server(self, name, pair):
+    def server(self, name, pair, former=None):
         if Dokku.has(name):
             return Dokku(name)
         # A server cannot have been told of files that were not there yet.
-        return Files(self.reload if (self.folder / name).is_symlink() else [], pair.names)
+        reload = self.reload if (self.folder / name).is_symlink() else []
+        # Who serves the former one at this moment has to serve the new one; nobody has to serve every certificate that is here.
+        names = [host for host in pair.names if "*" not in host][:1] if reload else []
+        known = [one.der for one in (pair, former) if one is not None]
+        return Files(reload, [host for host in names if present(host, self.port) in known])
 
     def versions(self, name):
         return self.folder / (".%s.versions" % name)
@@ -215,16 +219,16 @@ class Host:
         """-> what is here now. Raises Refused, with the former pair put back."""
         pair.check()
         link, folder = self.folder / name, self.versions(name) / pair.serial
-        server = self.server(name, pair)
         proven = self.proven(name)
+        # What the link says is not proven when an earlier run was killed between the switch and the proof.
+        former = self.read(self.versions(name) / proven) if proven else self.read(link)
+        server = self.server(name, pair, former)
         in_dokku = server.current() if isinstance(server, Dokku) else pair
         done = self.read(link) == pair and in_dokku == pair and proven == pair.serial and self.right(folder)
         if done and all(der == pair.der for host, der in self.presented(server.served()).items() if pair.covers(host)):
             return dict(self.describe(pair, self.presented(server.served())), changed=False)
         if check:
             return {"serial": pair.serial, "not_after": timestamp(pair.end), "presented": {}, "changed": True}
-        # What the link says is not proven when an earlier run was killed between the switch and the proof.
-        former = self.read(self.versions(name) / proven) if proven else self.read(link)
         former_in_dokku = in_dokku if isinstance(server, Dokku) and in_dokku != pair else former
         self.write(pair, folder)
         try:

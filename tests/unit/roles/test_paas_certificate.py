@@ -133,8 +133,10 @@ def test_files_without_anybody_who_serves_them(host):
 def test_a_reload_is_proven(host):
     host.reload("cp %(c)s/www/fullchain.pem %(s)s/server.crt\ncp %(c)s/www/privkey.pem %(s)s/server.key\n" % {"c": host.certificates, "s": host.served})
     one, two = pair("www.host.test"), pair("www.host.test")
-    # Of the first one no server can know yet.
-    assert host.install(www=one)["certificates"]["www"]["presented"] == {}
+    # Of the first one no server can know yet, and of the other one none ever hears.
+    assert host.install(www=one, other=pair("other.test"))["certificates"]["www"]["presented"] == {}
+    subprocess.run(host.settings["reload"], check=True)
+    assert host.install(other=pair("other.test"))["certificates"]["other"]["presented"] == {}
     for each in (one, two):
         assert host.install(www=each)["certificates"]["www"]["presented"] == {"www.host.test": serial(each)}
     assert host.linked() == ".www.versions/" + serial(two)
@@ -147,7 +149,7 @@ def test_what_is_not_presented_is_put_back(host):
     host.reload(copy % {"f": host.folder, "c": host.certificates, "s": host.served})
     one, two = pair("www.host.test"), pair("www.host.test")
     host.install(www=one)
-    host.install(www=one)
+    subprocess.run(host.settings["reload"], check=True)
     (host.folder / "stuck").touch()
     result = host.install(www=two)
     assert "presents serial number %s and not the serial number %s" % (serial(one), serial(two)) in result["errors"]["www"]
@@ -162,7 +164,7 @@ def test_a_run_that_was_killed_before_the_proof_does_not_make_the_new_one_the_fo
     host.reload(copy % {"f": host.folder, "c": host.certificates, "s": host.served})
     one, two = pair("www.host.test"), pair("www.host.test")
     host.install(www=one)
-    host.install(www=one)
+    subprocess.run(host.settings["reload"], check=True)
     (host.folder / "stuck").touch()
     # What such a run leaves: the version and the link.
     host.install(www=two)
