@@ -29,7 +29,7 @@ def start(name, *arguments):
     for inventory in ("hosts.yml", "deploy.yml"):
         command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
     for argument in arguments:
-        command += ["-e", argument] if "=" in argument else [argument]
+        command += [argument] if argument.startswith("--") else ["-e", argument]
     return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -175,6 +175,18 @@ def test_drain_and_undrain(users):
     assert "No other region serves" in " ".join(run("drain", "region=us-east-1", succeeds=False).split())
     run("undrain", "region=eu-west-1")
     assert [shell(name, health) for name in HOSTS] == ["200", "200"]
+
+
+def test_logs_commands_and_config_over_all_regions(users):
+    assert "lines is a number" in " ".join(run("logs", "app=todo", "lines=many", succeeds=False).split())
+    output = run("logs", "app=todo", "lines=5")
+    assert all(f"ok: [{name}]" in output for name in HOSTS)
+    output = run("run", "app=todo", json.dumps({"command": ["sh", "-c", "echo here is $PAAS_REGION"]}))
+    assert "here is us-east-1" in output and "here is eu-west-1" in output
+    shell("deploy-dokku-1", "dokku --quiet config:set --no-restart todo BY_HAND=1")
+    run("copy_config", "app=todo", "from=us-east-1")
+    config = json.loads(shell("deploy-dokku-2", "dokku --quiet config:export --format json todo"))
+    assert config["BY_HAND"] == "1" and config["PAAS_REGION"] == "eu-west-1"
 
 
 def test_no_request_failed_and_no_read_was_wrong(users):
