@@ -54,7 +54,7 @@ def shell(name, *command, check=True, data=None):
     return done.stdout
 
 
-def scan(name, address, ports=(), wait=2.0, namespace=None):
+def scan(name, address, ports=(), wait=0.5, namespace=None):
     command = ["ip", "netns", "exec", namespace] if namespace else []
     numbers = [",".join(map(str, ports))] if ports else []
     return {int(port) for port in shell(name, *command, "python3", "-", address, str(wait), *numbers, data=SCAN).split()}
