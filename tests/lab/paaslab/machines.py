@@ -31,7 +31,10 @@ LABEL = "paas-lab"
 SPEC = "paas-lab.spec"
 SHAPER = f"{PREFIX}shaper"
 CACHE_PORT = 3142
-BOOT_SECONDS = 120
+BOOT_SECONDS = 300
+# Each machine's systemd holds several inotify instances, and all machines are one user to the kernel, which allows 128 by default.
+INOTIFY_LIMIT = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_INSTANCES = 1024
 WORKERS = 4
 TOP = Path(__file__).resolve().parent.parent
 
@@ -231,7 +234,20 @@ def _write(path: Path, text: str) -> None:
 # Machines
 
 
+def ensure_inotify(say: Say) -> None:
+    """Enough for all machines; without the right to set it the lab still runs, with some twenty machines at once."""
+    found = int(INOTIFY_LIMIT.read_text(encoding="ascii"))
+    if found >= INOTIFY_INSTANCES:
+        return
+    try:
+        INOTIFY_LIMIT.write_text(f"{INOTIFY_INSTANCES}\n", encoding="ascii")
+    except OSError:
+        return
+    say(f"fs.inotify.max_user_instances raised from {found} to {INOTIFY_INSTANCES} until the next boot: every machine needs some")
+
+
 def ensure_machines(lab: Lab, machines: list[Machine], say: Say) -> None:
+    ensure_inotify(say)
     present = docker.inspect("container", [container(m) for m in machines])
     parallel(lambda machine: _ensure_machine(lab, machine, present.get(container(machine)), say), machines)
     parallel(lambda machine: wait_for(lab, machine, say), machines)
