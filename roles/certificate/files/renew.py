@@ -79,7 +79,8 @@ def hand(host, settings, text):
     command = [
         "ssh", "-F", "/dev/null", "-i", settings["key"], "-p", str(host["port"]), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes",
         "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=15", "-o", "StrictHostKeyChecking=yes", "-o", "HostKeyAlias=" + host["name"],
-        "-o", "UserKnownHostsFile=%s/%s" % (settings["known_hosts"], host["name"]), "-o", "GlobalKnownHostsFile=/dev/null", "%s@%s" % (settings["user"], host["address"]),
+        "-o", "UserKnownHostsFile=%s/%s" % (settings["known_hosts"], host["name"]), "-o", "GlobalKnownHostsFile=/dev/null",
+        "%s@%s" % (settings["user"], host["address"]),
     ]  # fmt: skip
     try:
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=TIMEOUT)
