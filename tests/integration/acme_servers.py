@@ -203,8 +203,10 @@ class Servers:
         docker("network", "create", "--subnet", SUBNET, "--gateway", GATEWAY, NETWORK)
         self._files()
         docker(
-            "run", "-d", "--name", CONTAINER, "--network", NETWORK, "--ip", ADDRESS, *[part for zone in ZONES for part in ("--add-host", "ns1.%s:%s" % (zone, ADDRESS))],
-            "-v", "%s:/test:ro" % self.folder, IMAGE, "sh", "-c", "mkdir -p /tmp/knot && cp /test/*.zone /tmp/knot/ && { unbound -c /test/unbound.conf & exec knotd -c /test/knot.conf; }",
+            "run", "-d", "--name", CONTAINER, "--network", NETWORK, "--ip", ADDRESS, "-v", "%s:/test:ro" % self.folder,
+            # Lego asks a zone's servers by their names.
+            *[part for zone in ZONES for part in ("--add-host", "ns1.%s:%s" % (zone, ADDRESS))], IMAGE, "sh", "-c",
+            "mkdir -p /tmp/knot && cp /test/*.zone /tmp/knot/ && { unbound -c /test/unbound.conf & exec knotd -c /test/knot.conf; }",
         )  # fmt: skip
         wait_for("knot", lambda: _connects(ADDRESS, 53))
         wait_for("unbound", lambda: _connects(ADDRESS, RESOLVER_PORT))

@@ -28,7 +28,8 @@ if target.startswith("down"):
 names = json.load(sys.stdin)
 one = {{"serial": "01", "not_after": "2030-01-01T00:00:00Z", "presented": {{"www": "01"}}, "changed": True}}
 bad = target.startswith("bad")
-print(json.dumps({{"changed": not bad, "certificates": {{}} if bad else {{name: one for name in names}}, "errors": {{"www": "not presented"}} if bad else {{}}}}))
+taken, errors = ({{}}, {{"www": "not presented"}}) if bad else ({{name: one for name in names}}, {{}})
+print(json.dumps({{"changed": not bad, "certificates": taken, "errors": errors}}))
 sys.exit(1 if bad else 0)
 """
 
