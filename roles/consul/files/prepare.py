@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 FOLDER = "/etc/paas/consul"
 RUN = "/run/consul"
+PROGRAM = "/usr/bin/consul"
 ON_START = [f"{FOLDER}/agent.d/agent.json", "/etc/systemd/system/consul.service"]
 ON_RELOAD = [f"{FOLDER}/agent.d/tokens.json", f"{FOLDER}/services.json", f"{FOLDER}/tls/*.crt"]
 
@@ -33,7 +34,7 @@ def digest(patterns: list) -> str:
 
 
 def on_start() -> str:
-    program = os.stat("/usr/bin/consul")
+    program = os.stat(PROGRAM)
     return f"{digest(ON_START)} {program.st_size} {program.st_mtime_ns}"
 
 
