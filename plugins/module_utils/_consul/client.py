@@ -31,9 +31,10 @@ class Client:
         self.token = token
         self.deadline = time.monotonic() + timeout
         try:
-            self.context = ssl.create_default_context(cafile=ca_file)
+            context = ssl.create_default_context(cafile=ca_file)
         except (OSError, ssl.SSLError) as error:
             raise InvalidInput(f"The CA's certificates in {ca_file} cannot be read: {error}") from error
+        self.opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
 
     def call(self, method: str, path: str, body: object = None, accept: tuple = (), **parameters: str):
         """The decoded answer, also of a status to accept. What is temporary is tried again until the deadline; raises RequestFailed."""
@@ -55,7 +56,7 @@ class Client:
             headers={"X-Consul-Token": self.token, "Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS, context=self.context) as response:
+            with self.opener.open(request, timeout=REQUEST_SECONDS) as response:
                 text = response.read().decode()
         except urllib.error.HTTPError as error:
             text = error.read().decode(errors="replace").strip()

@@ -5,8 +5,8 @@
 
 The order is chosen so that the app ends in at most one deploy or restart, and nginx in at most two rebuilds: everything is
 stored first, with C(--no-restart) and C(--skip-deploy) where Dokku has them, then what rebuilds nginx (held back where
-that would be too often), then the one step that replaces containers. Config is never given to a command that restarts, since Dokku restarts there even when nothing changed and
-answers 0 when that restart failed.
+that would be too often), then the one step that replaces containers. Config is never given to a command that restarts, since
+Dokku restarts there even when nothing changed and answers 0 when that restart failed.
 """
 
 from __future__ import annotations

@@ -51,7 +51,10 @@ def test_who_is_unknown_does_not_count():
     assert not made.open(29)
 
 
-@pytest.mark.parametrize("regions, heard, is_open", [(1, 0, True), (2, 0, False), (2, 1, True), (3, 1, True), (4, 1, False), (4, 2, True), (5, 1, False), (5, 2, True)])
+@pytest.mark.parametrize(
+    "regions, heard, is_open",
+    [(1, 0, True), (2, 0, False), (2, 1, True), (3, 1, True), (4, 1, False), (4, 2, True), (5, 1, False), (5, 2, True)],
+)
 def test_more_than_half_of_all_regions(regions, heard, is_open):
     followers = {f"paas_{number}": f"region-{number}" for number in range(regions - 1)}
     made = lease(regions, followers)

@@ -98,7 +98,7 @@ def test_it_says_the_same_as_the_task():
     given = yaml.safe_load((ROLE / "vars" / "main.yml").read_text(encoding="utf-8"))["__certificate_renewal"]["options"]
 
     def variable(text):
-        return str(text).replace(" or omit", "").replace(" or none", "").split("|")[0].split("default(")[0].strip("{} ")
+        return str(text).replace(" or omit", "").replace(" or none", "").split("|", maxsplit=1)[0].split("default(", maxsplit=1)[0].strip("{} ")
 
     options = task["multiregion.paas.letsencrypt_dns01"]
     for name in set(options) & set(given):

@@ -201,7 +201,8 @@ def test_nginx_is_rebuilt_twice_at_the_most(dokku):
     assert dokku.rebuilds == 2 and app.nginx_built[:2] == (app.domains, app.ports)
     other = {"cert_content": PAIR["cert_content"].replace("one", "two"), "key_content": "secretkey #two#"}
     names = {"name": "todo", "domains": ["new.test"], "ports": ["http:80:5000", "http:81:5000"], "certificate": other}
-    for target in (names, {**WHOLE, "deploy": {"image": NEXT}}, {**names, "config": {"A": "1"}}, {"name": "todo", "domains": ["a.test"], "processes": {"web": 3}}):
+    scaled = {"name": "todo", "domains": ["a.test"], "processes": {"web": 3}}
+    for target in (names, {**WHOLE, "deploy": {"image": NEXT}}, {**names, "config": {"A": "1"}}, scaled):
         dokku.rebuilds = 0
         run(dokku, **target)
         assert 0 < dokku.rebuilds <= 2, target
