@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 import tarfile
 import time
 from pathlib import Path
 
 import ansible.module_utils
+import lab_images
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NETWORK = "paas-test-postgres"
@@ -109,8 +109,7 @@ def archive(files: dict[str, bytes]) -> bytes:
 
 def build_image(version: int) -> str:
     tag = f"paas-test/postgres:{version}"
-    if not docker("image", "ls", "-q", f"paas-lab/machine:{SUITES[version]}"):
-        subprocess.run([sys.executable, str(REPOSITORY / "tests/lab/lab.py"), "images"], check=True)
+    lab_images.need(f"paas-lab/machine:{SUITES[version]}")
     files = {
         "Dockerfile": DOCKERFILE.format(version=version, suite=SUITES[version]).encode(),
         "main/postgresql.conf": CONFIG.format(version=version).encode(),

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import lab_images
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -111,8 +111,7 @@ class Client:
 def machine():
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip("no Docker is running here")
-    if not docker("image", "ls", "-q", IMAGE).strip():
-        subprocess.run([sys.executable, str(REPOSITORY / "tests" / "lab" / "lab.py"), "images"], check=True)
+    lab_images.need(IMAGE)
     remove()
     docker("network", "create", "--subnet", SUBNET, NETWORK)
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]

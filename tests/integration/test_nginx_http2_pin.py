@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import lab_images  # noqa: E402
 from nginx_machines import NETWORK, Failed, Machine, docker, ensure_network  # noqa: E402
 
 PIN = "/etc/apt/preferences.d/00-nginx-http2-pin"
@@ -41,8 +41,7 @@ server {
 
 
 def run_machine(suite):
-    if subprocess.run(["docker", "image", "inspect", f"paas-lab/machine:{suite}"], capture_output=True, check=False).returncode != 0:
-        pytest.fail(f"the image paas-lab/machine:{suite} is missing: build the lab's images first (make lab, or tests/lab/lab.py)")
+    lab_images.need(f"paas-lab/machine:{suite}")
     ensure_network()
     machine = Machine(suite)
     try:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import lab_images
 from postgres_servers import REPOSITORY, archive, docker
 
 IMAGE = "paas-test/todomvc"
@@ -26,8 +25,7 @@ RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install -q --no-cache-dir -r 
 
 
 def test_the_app() -> None:
-    if not docker("image", "ls", "-q", "paas-lab/machine:trixie"):
-        subprocess.run([sys.executable, str(REPOSITORY / "tests/lab/lab.py"), "images"], check=True)
+    lab_images.need("paas-lab/machine:trixie")
     files = {
         "Dockerfile": DOCKERFILE.encode(),
         "requirements.txt": Path(APP, "requirements.txt").read_bytes(),

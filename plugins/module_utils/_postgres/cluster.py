@@ -480,6 +480,9 @@ class Cluster:
     def start(self) -> None:
         if self._systemd():
             argv = ["systemctl", "start", "--no-block", self.unit]
+            if self.postmaster() is None:
+                # A server that died a moment ago may still count as running, and a start would do nothing.
+                self._systemctl("stop", self.unit)
             self._systemctl("reset-failed", self.unit)
         else:
             argv = ["pg_ctlcluster", str(self.version), self.short_name, "start"]
