@@ -31,8 +31,17 @@ TOOLS = Path(sys.executable).parent
 TAIL_LINES = 60
 
 
-# Steps that `all` leaves out until they have passed often enough beside the others on two cores; each runs alone by its name.
-ALONE = frozenset({"molecule:consul", "molecule:consul-quorum", "molecule:firewall"})
+# Steps that `all` leaves out until they have passed whole and often enough on two cores; each runs alone by its name.
+ALONE = frozenset(
+    {
+        "molecule:certificate",
+        "molecule:consul",
+        "molecule:consul-quorum",
+        "molecule:deploy",
+        "molecule:failover",
+        "molecule:firewall",
+    }
+)
 
 
 class StepFailed(Exception):
