@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "lab"))
 
-from paaslab import estate  # noqa: E402
-
 if __name__ == "__main__":
+    from paaslab import estate
+
     print(estate.ensure_app_image(print))

@@ -12,10 +12,10 @@ from pathlib import Path
 LAB = Path(__file__).resolve().parents[2] / "tests" / "lab"
 sys.path.insert(0, str(LAB))
 
-from paaslab import estate, model  # noqa: E402
-
 
 def main() -> int:
+    from paaslab import estate, model
+
     try:
         subprocess.run([sys.executable, str(LAB / "lab.py"), "up", "estate"], check=True)
         estate.ensure_app_image(print)

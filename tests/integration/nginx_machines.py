@@ -5,23 +5,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 
 import ansible.module_utils
+from containers import SYSTEMD, archive, docker
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NETWORK = "paas-test-nginx"
 SUBNET = "198.18.204.0/24"
-
-SYSTEMD = [
-    "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-    "--cgroupns=private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock",
-]  # fmt: skip
 
 DOCKERFILE = """
 FROM paas-lab/machine:{suite}
@@ -67,24 +61,6 @@ done
 echo 'deb [trusted=yes] file:/srv/repo ./' > /etc/apt/sources.list.d/test.list
 apt-get update -q >/dev/null
 """
-
-
-def docker(*arguments: str, stdin: bytes | str | None = None, check: bool = True, timeout: float = 300) -> str:
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(["docker", *arguments], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=timeout)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(arguments[:6])}: {(done.stderr or done.stdout).decode()[-3000:]}")
-    return done.stdout.decode()
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), 0o644
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def module_files() -> bytes:

@@ -5,26 +5,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import subprocess
-import tarfile
 import time
 from pathlib import Path
 
 import ansible.module_utils
-import lab_images
+from containers import SYSTEMD, archive, docker, need_image
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NETWORK = "paas-test-postgres"
 SUBNET = "198.18.203.0/24"
 SUITES = {15: "bookworm", 17: "trixie"}
-
-# What systemd needs in a container, and nothing more.
-SYSTEMD = [
-    "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-    "--cgroupns=private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/run/lock",
-]
 
 DOCKERFILE = """
 FROM paas-lab/machine:{suite}
@@ -89,27 +80,9 @@ CREATE TABLE rows (id int PRIMARY KEY);
 """
 
 
-def docker(*arguments: str, stdin: bytes | str | None = None, check: bool = True, timeout: float = 300) -> str:
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run(["docker", *arguments], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=timeout)
-    if check and done.returncode != 0:
-        raise RuntimeError(f"docker {' '.join(arguments[:6])}: {done.stderr.decode()[-3000:]}")
-    return done.stdout.decode()
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), 0o644
-            tar.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def build_image(version: int) -> str:
     tag = f"paas-test/postgres:{version}"
-    lab_images.need(f"paas-lab/machine:{SUITES[version]}")
+    need_image(f"paas-lab/machine:{SUITES[version]}")
     files = {
         "Dockerfile": DOCKERFILE.format(version=version, suite=SUITES[version]).encode(),
         "main/postgresql.conf": CONFIG.format(version=version).encode(),

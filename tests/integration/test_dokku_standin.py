@@ -10,8 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
-import lab_images
 import pytest
+from containers import need_image
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MACHINE, IMAGE, NETWORK = "paas-test-dokku", "paas-lab/dokku:trixie", "paas-test-dokku"
@@ -111,7 +111,7 @@ class Client:
 def machine():
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
         pytest.skip("no Docker is running here")
-    lab_images.need(IMAGE)
+    need_image(IMAGE)
     remove()
     docker("network", "create", "--subnet", SUBNET, NETWORK)
     capabilities = [word for name in CAPABILITIES for word in ("--cap-add", name)]

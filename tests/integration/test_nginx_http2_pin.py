@@ -6,15 +6,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-import lab_images  # noqa: E402
-from nginx_machines import NETWORK, Failed, Machine, docker, ensure_network  # noqa: E402
+from containers import docker, need_image
+from nginx_machines import NETWORK, Failed, Machine, ensure_network
 
 PIN = "/etc/apt/preferences.d/00-nginx-http2-pin"
 # How the program names what it offers in ALPN; a browser does not find HTTP/2 behind the other name.
@@ -41,7 +36,7 @@ server {
 
 
 def run_machine(suite):
-    lab_images.need(f"paas-lab/machine:{suite}")
+    need_image(f"paas-lab/machine:{suite}")
     ensure_network()
     machine = Machine(suite)
     try:

@@ -11,7 +11,8 @@ import subprocess
 import time
 
 import pytest
-from postgres_servers import NETWORK, PASSWORD, ROLES, SUBNET, Failed, Server, build_image, docker
+from containers import docker
+from postgres_servers import NETWORK, PASSWORD, ROLES, SUBNET, Failed, Server, build_image
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lab_images
-from postgres_servers import REPOSITORY, archive, docker
+from containers import archive, docker, need_image
 
 IMAGE = "paas-test/todomvc"
+REPOSITORY = Path(__file__).resolve().parents[2]
 APP = REPOSITORY / "examples" / "todomvc"
 DOCKERFILE = """
 FROM paas-lab/machine:trixie
@@ -25,7 +25,7 @@ RUN python3 -m venv /opt/venv && /opt/venv/bin/pip install -q --no-cache-dir -r 
 
 
 def test_the_app() -> None:
-    lab_images.need("paas-lab/machine:trixie")
+    need_image("paas-lab/machine:trixie")
     files = {
         "Dockerfile": DOCKERFILE.encode(),
         "requirements.txt": Path(APP, "requirements.txt").read_bytes(),

@@ -41,11 +41,11 @@ class Sources:
         ]
 
 
-DEBIAN = Sources("http://deb.debian.org/debian", "http://deb.debian.org/debian-security")
+DEBIAN = Sources("http://ftp.debian.org/debian", "http://security.debian.org/debian-security")
 
 
 def parse_sources(one_line: str, deb822: str, codename: str) -> Sources:
-    """The URIs behind `codename` in sources of both formats; deb.debian.org for what they do not name."""
+    """The URIs behind `codename` in sources of both formats; Debian's own servers for what they do not name."""
     entries: list[tuple[str, str]] = []
     for line in one_line.splitlines():
         found = re.match(r"\s*deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)\s", line + " ")
@@ -68,7 +68,7 @@ def parse_sources(one_line: str, deb822: str, codename: str) -> Sources:
 
 
 def host_sources() -> Sources:
-    """A Debian machine's own sources; deb.debian.org on any other."""
+    """A Debian machine's own sources; Debian's own servers on any other."""
     release = Path("/etc/os-release")
     fields = dict(re.findall(r'^([A-Z_]+)="?([^"\n]*)"?$', release.read_text(encoding="utf-8"), re.M)) if release.exists() else {}
     if fields.get("ID") != "debian":

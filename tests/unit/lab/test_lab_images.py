@@ -56,9 +56,9 @@ def test_this_machines_own_sources_are_used(one_line, deb822, expected):
 
 def test_the_suite_is_replaced():
     assert images.DEBIAN.lines("trixie") == [
-        "deb http://deb.debian.org/debian trixie main",
-        "deb http://deb.debian.org/debian trixie-updates main",
-        "deb http://deb.debian.org/debian-security trixie-security main",
+        "deb http://ftp.debian.org/debian trixie main",
+        "deb http://ftp.debian.org/debian trixie-updates main",
+        "deb http://security.debian.org/debian-security trixie-security main",
     ]
 
 
