@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 
 import estate
+import yaml
 
 
 def test_a_write_from_far_away_reaches_every_node(clients, inventory):
@@ -31,6 +32,16 @@ def test_reads_are_served_by_the_own_node(clients, inventory):
         assert reader["database"]["address"] in own, f"{region}: {reader}"
         assert reader["database"]["role"] == ("primary" if region == primary.region else "follower")
         assert reader["lag_seconds"] is not None and reader["lag_seconds"] < 10, reader
+
+
+def test_reads_go_to_the_nearest_node_when_the_own_one_is_away(inventory):
+    times = yaml.safe_load((estate.REPOSITORY / "tests" / "lab" / "lab.yml").read_text(encoding="utf-8"))["round_trip_times"]
+    distance = {frozenset(entry["between"]): entry["ms"] for entry in times}
+    for region in inventory.regions:
+        nodes = sorted(inventory.databases(), key=lambda node: distance.get(frozenset((region, node.region)), 0))
+        url = estate.on(inventory.web(region)[0].name, "dokku", "config:get", "todo", "READ_DATABASE_URL")
+        asked = [server.partition(":")[0] for server in url.partition("@")[2].partition("/")[0].split(",")]
+        assert asked == [node.private for node in nodes], region
 
 
 def test_every_write_is_read_back_at_once(clients):
