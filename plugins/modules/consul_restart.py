@@ -14,6 +14,8 @@ description:
   - Restarts the Consul agent of this host and waits until it is healthy again and its datacenter has a leader.
   - A server is restarted only when enough of the others are healthy. It waits for them for O(timeout), and then refuses.
   - The only server of a datacenter is restarted, as there is nobody to wait for.
+extends_documentation_fragment:
+  - multiregion.paas.consul_agent
 options:
   name:
     description: The agent's node name.
@@ -23,18 +25,6 @@ options:
     description: Whether it is a server.
     type: bool
     default: false
-  url:
-    description: The agent's address. Only C(https).
-    type: str
-    default: https://127.0.0.1:8501
-  ca_file:
-    description: The certificate of the CA that the agent's certificate is from.
-    type: path
-    required: true
-  token:
-    description: The operator's token.
-    type: str
-    required: true
   timeout:
     description: Seconds to wait for the others before the restart, and for this one after it.
     type: int
@@ -70,6 +60,7 @@ RETURN = r""" # """
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.client import AGENT_OPTIONS
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.errors import ConsulError
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.restart import run
 
@@ -79,9 +70,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "server": {"type": "bool", "default": False},
-            "url": {"type": "str", "default": "https://127.0.0.1:8501"},
-            "ca_file": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True, "no_log": True},
+            **AGENT_OPTIONS,
             "timeout": {"type": "int", "default": 90},
         },
         supports_check_mode=True,

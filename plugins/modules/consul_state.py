@@ -16,19 +16,9 @@ description:
   - Runs on a Consul server, against its own agent over TLS.
   - A token's accessor is made from its secret, so another secret is another token. The old one goes with O(prune), after the agents
     have taken up the new one.
+extends_documentation_fragment:
+  - multiregion.paas.consul_agent
 options:
-  url:
-    description: The agent's address. Only C(https).
-    type: str
-    default: https://127.0.0.1:8501
-  ca_file:
-    description: The certificate of the CA that the agent's certificate is from.
-    type: path
-    required: true
-  token:
-    description: The operator's token.
-    type: str
-    required: true
   timeout:
     description: Seconds within which Consul has to have a leader, to have created the operator's token, and to have joined the datacenters.
     type: int
@@ -172,6 +162,7 @@ changes:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.client import AGENT_OPTIONS
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.errors import ConsulError
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.runner import run
 
@@ -200,9 +191,7 @@ MEMBERS = {
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "url": {"type": "str", "default": "https://127.0.0.1:8501"},
-            "ca_file": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True, "no_log": True},
+            **AGENT_OPTIONS,
             "timeout": {"type": "int", "default": 60},
             "datacenters": {"type": "list", "elements": "str", "default": []},
             "policies": {"type": "list", "elements": "dict", "options": POLICY},

@@ -20,6 +20,13 @@ PAUSE_SECONDS = 1
 # While a datacenter elects its leader or creates its first token, these are answers that the next moment changes.
 TEMPORARY = ("ACL not found", "leader", "No path to datacenter", "ACL system must be bootstrapped", "rpc error", "timed out", "EOF", "ACLs not")
 
+# How a module is told of its agent; documented in doc_fragments/consul_agent.py.
+AGENT_OPTIONS = {
+    "url": {"type": "str", "default": "https://127.0.0.1:8501"},
+    "ca_file": {"type": "path", "required": True},
+    "token": {"type": "str", "required": True, "no_log": True},
+}
+
 
 class Client:
     """One agent. The token travels in a header only."""
