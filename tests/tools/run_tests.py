@@ -17,8 +17,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -44,6 +46,10 @@ ALONE = frozenset(
 )
 
 
+# Steps that start no machine: `all` runs them one after the other beside the others, which wait for machines most of the time.
+WITHOUT_MACHINES = ("lint", "changelog", "importer", "units", "units-newest", "sanity")
+
+
 class StepFailed(Exception):
     """A step of the run failed; its log says why."""
 
@@ -65,10 +71,15 @@ class Log:
         self.deadline = time.monotonic() + time_limit_s
         self.path.write_text("", encoding="utf-8")
 
-    def call(self, *command: str | Path, cwd: Path = REPOSITORY, env: dict[str, str] | None = None) -> None:
-        """Run a command; raises StepFailed when it fails or the step's time is over."""
+    def write(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+
+    def call(self, *command: str | Path, cwd: Path = REPOSITORY, env: dict[str, str] | None = None, only: dict[str, str] | None = None) -> None:
+        """Run a command, with `env` added to this program's environment or `only` in its place; raises StepFailed when it fails or the
+        step's time is over."""
         arguments = [str(part) for part in command]
-        environment = {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", **(env or {})}
+        environment = only or {**os.environ, "PATH": f"{TOOLS}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0", **(env or {})}
         with self.path.open("ab") as log:
             log.write(f"$ {' '.join(arguments)}\n".encode())
             log.flush()
@@ -165,6 +176,40 @@ def units(log: Log) -> None:
     log.call(sys.executable, "-m", "pytest", "-q", "tests/unit", f"--junitxml={RESULTS}/units.xml")
 
 
+def python(version: str) -> str | None:
+    """An interpreter of that version that runs, on the path or where pyenv keeps them."""
+    candidates = [shutil.which(f"python{version}"), *sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    for candidate in filter(None, candidates):
+        if subprocess.run([candidate, "--version"], capture_output=True, check=False).returncode == 0:
+            return str(candidate)
+    return None
+
+
+def newest_requirements() -> list[str]:
+    """Those of requirements.in, with the newest ansible-core in place of the oldest."""
+    lines = [line.split("#")[0].strip() for line in (REPOSITORY / "requirements.in").read_text(encoding="utf-8").splitlines()]
+    unwanted = ("ansible-core", "ansible=", "ansible<", "ansible>", "ansible~", "molecule", "ansible-lint", "netfilterqueue", "galaxy", "antsibull")
+    kept = [line for line in lines if line and not line.startswith("-") and not line.lower().startswith(unwanted) and line != "ansible"]
+    return ["ansible-core>=2.21,<2.22", "ansible>=14", *kept]
+
+
+def units_newest(log: Log) -> None:
+    """The unit tests on the newest supported ansible-core, where its Python is present; all else here runs on the oldest, which is locked."""
+    interpreter = python("3.13")
+    if interpreter is None:
+        log.write("There is no Python 3.13 on this machine: only the oldest supported ansible-core was tested.")
+        return
+    tools = BUILD / "newest" / "bin"
+    if not (tools / "pytest").exists():
+        shutil.rmtree(tools.parent, ignore_errors=True)
+        log.call(interpreter, "-m", "venv", tools.parent)
+        log.call(tools / "pip", "install", "--quiet", *newest_requirements())
+    # A machine's own settings for Ansible and pytest are meant for the other environment.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))}
+    environment = {**kept, "PATH": f"{tools}:{os.environ['PATH']}"}
+    log.call(tools / "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", f"--junitxml={RESULTS}/units-newest.xml", only=environment)
+
+
 def integration(log: Log) -> None:
     """Module tests against real servers."""
     log.call(sys.executable, "-m", "pytest", "-v", "tests/integration", f"--junitxml={RESULTS}/integration.xml")
@@ -188,6 +233,7 @@ def steps() -> list[Step]:
         Step("changelog", changelog, 60),
         Step("importer", importer, 600),
         Step("units", units, 900),
+        Step("units-newest", units_newest, 1800),
         Step("sanity", sanity, 1500),
         Step("integration", integration, 3000),
         *(Step(f"molecule:{name}", molecule(name), 3600 if name == "estate" else 900) for name in scenarios),
@@ -216,6 +262,33 @@ def write_results(rows: list[dict]) -> None:
     (RESULTS / "summary.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
+class Results:
+    """What each step came to, on the disk after every one."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+        self._lock = threading.Lock()
+
+    def add(self, step: Step, seconds: float, message: str) -> None:
+        with self._lock:
+            self.rows.append({"step": step.name, "passed": not message, "seconds": round(seconds, 1), "message": message})
+            print(f"{step.name:<24} {'FAILED: ' + message if message else 'ok':<8} {seconds:8.1f} s", flush=True)
+            write_results(self.rows)
+
+
+def run_step(step: Step, verbose: bool, results: Results) -> None:
+    print(f"{step.name:<24} ...", flush=True)
+    started = time.monotonic()
+    log = Log(step.name, verbose, step.time_limit_s)
+    message = ""
+    try:
+        step.run(log)
+    except StepFailed as error:
+        message = str(error)
+        print("\n".join(log.path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]))
+    results.add(step, time.monotonic() - started, message)
+
+
 def main() -> int:
     known = {step.name: step for step in steps()}
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -232,25 +305,24 @@ def main() -> int:
     chosen = [step for step in known.values() if step.name not in ALONE] if everything else [known[name] for name in options.step]
     if any(step.name.startswith("molecule:") for step in chosen) and not everything:
         chosen.insert(0, known["artifact"])
-    rows: list[dict] = []
+    results = Results()
+    began = time.monotonic()
     if everything:
         remove_leftovers()
-    for step in chosen:
-        print(f"{step.name:<24} ...", flush=True)
-        started = time.monotonic()
-        log = Log(step.name, verbose=not everything and step.name != "artifact", time_limit_s=step.time_limit_s)
-        message = ""
-        try:
-            step.run(log)
-        except StepFailed as error:
-            message = str(error)
-            print("\n".join(log.path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL_LINES:]))
-        seconds = time.monotonic() - started
-        rows.append({"step": step.name, "passed": not message, "seconds": round(seconds, 1), "message": message})
-        print(f"{step.name:<24} {'FAILED: ' + message if message else 'ok':<8} {seconds:8.1f} s", flush=True)
-        write_results(rows)
+        run_step(known["artifact"], False, results)
+        with futures.ThreadPoolExecutor(1) as beside:
+            static = [beside.submit(run_step, known[name], False, results) for name in WITHOUT_MACHINES]
+            for step in chosen:
+                if step.name not in (*WITHOUT_MACHINES, "artifact"):
+                    run_step(step, False, results)
+        for done in static:
+            done.result()
+    else:
+        for step in chosen:
+            run_step(step, step.name != "artifact", results)
+    rows = results.rows
     failed = sum(not row["passed"] for row in rows)
-    print(f"\n{sum(row['seconds'] for row in rows):.0f} s in all; logs and results in {RESULTS.relative_to(REPOSITORY)}/")
+    print(f"\n{time.monotonic() - began:.0f} s in all; logs and results in {RESULTS.relative_to(REPOSITORY)}/")
     print(f"{len(rows) - failed} passed, {failed} failed")
     return failed
 
