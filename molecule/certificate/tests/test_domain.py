@@ -15,8 +15,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
-
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
 DOMAIN, ADDRESS, DNS = "shop.certificate.test", "198.18.16.62", "198.18.0.10"
 WITH_SHOP = {"www": ["www.certificate.test", DOMAIN], "other": ["other.certificate.test", DOMAIN]}
@@ -80,18 +78,11 @@ def eventually(probe, seconds=30):
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("attach", "www"), "The inventory gives shop.certificate.test to no app"),
-        (("move", "www"), "Name the app that has the domain until now"),
-        (("give", "www"), "Say what to do"),
-        (("attach", "nobody"), "Name the app, -e app=NAME, one of www, other"),
-    ],
-)
-def test_a_wrong_call_is_refused_before_anything_is_changed(arguments, message):
-    status, said = playbook(*arguments)
-    assert status != 0 and message in said and "Nothing was changed" in said and changes(said) == []
+# Each rule has its own test in tests/unit/playbooks; here, that it holds on machines.
+def test_a_wrong_call_is_refused_before_anything_is_changed():
+    status, said = playbook("attach", "nobody")
+    assert status != 0 and "Nothing was changed" in said and changes(said) == []
+    assert "Name the app, -e app=NAME, one of www, other" in said and "The inventory gives shop.certificate.test to no app" in said
 
 
 def test_a_domain_comes_moves_and_goes_while_it_is_visited():
@@ -115,5 +106,3 @@ def test_a_domain_comes_moves_and_goes_while_it_is_visited():
     status, said = playbook("detach", "other")
     assert status == 0 and "shop.certificate.test is gone" in said, said
     eventually(lambda: addresses(DOMAIN) == 0)
-    status, said = playbook("detach", "other")
-    assert status == 0 and changes(said) == [], said

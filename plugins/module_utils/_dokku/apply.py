@@ -11,10 +11,10 @@ import time
 from dataclasses import replace
 from typing import Optional
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, Result, Runner, dokku, slowly
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, CommandFailed, DeployFailed
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import Certificate, Current, Desired
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, Step, deploy_origin, release_command
+from .command import Command, Result, Runner, dokku, slowly
+from .errors import BadDeclaration, CommandFailed, DeployFailed
+from .model import Certificate, Current, Desired
+from .plan import Plan, Step, deploy_origin, release_command
 
 NO_CHANGES = "No changes detected"
 # Another deploy of the app is on its way; Dokku does not wait for it.

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import CommandFailed, DokkuMissing, DokkuUnavailable
+from .errors import CommandFailed, DokkuMissing, DokkuUnavailable
 
 APP_MISSING = 20
 # Enough for Dokku's shell plugins to overlap; more only makes them wait for each other.

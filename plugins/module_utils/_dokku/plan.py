@@ -18,9 +18,9 @@ import tarfile
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, dokku
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import (
+from .command import Command, dokku
+from .errors import BadDeclaration
+from .model import (
     ALL_TYPES,
     HELD_PROXY,
     PENDING_KEY,

@@ -9,9 +9,9 @@ import json
 import re
 from typing import Any, Callable, Dict, List, Mapping, Tuple
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import APP_MISSING, Command, Result, Runner, dokku
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import CommandFailed, DokkuUnavailable
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import (
+from .command import APP_MISSING, Command, Result, Runner, dokku
+from .errors import CommandFailed, DokkuUnavailable
+from .model import (
     OLDEST,
     Certificate,
     Checks,

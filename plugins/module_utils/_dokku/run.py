@@ -8,13 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping, Optional
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku import task as tasks
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.apply import apply, apply_absent, check_pair
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner, SshTarget
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, DokkuMissing
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import OLDEST, Current, Desired
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, plan, plan_absent
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.read import read, read_config
+from . import task as tasks
+from .apply import apply, apply_absent, check_pair
+from .command import Runner, SshTarget
+from .errors import BadDeclaration, DokkuMissing
+from .model import OLDEST, Current, Desired
+from .plan import Plan, plan, plan_absent
+from .read import read, read_config
 
 NOT_SHOWN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import (
+from .errors import BadDeclaration
+from .model import (
     ALL_TYPES,
     PENDING_KEY,
     Certificate,
@@ -21,7 +21,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model impo
     Desired,
     Mount,
 )
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.plan import Plan, owned_by_dokku
+from .plan import Plan, owned_by_dokku
 
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9._-]*\Z")
 _KEY = re.compile(r"\A[a-zA-Z_][a-zA-Z0-9_]*\Z")

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Takes certificates on this host: switches to them, has them served, proves it over TLS, and puts the former ones back where not.
 
-    paas-certificate.py install [--check]   certificates as JSON on standard input: {"NAME": {"fullchain": PEM, "privkey": PEM}}
-    paas-certificate.py show                what is here and what the server presents
+    paas-certificate install [--check]   certificates as JSON on standard input: {"NAME": {"fullchain": PEM, "privkey": PEM}}
+    paas-certificate show                what is here and what the server presents
 
 Ansible runs it, and the renewal on the issuing host runs it through SSH as the one command that its key is good for. The answer is
 JSON on standard output; the exit status is 1 when a certificate could not be installed. Settings: /etc/paas/certificate.json.
+
+It lies in a folder as __main__.py, with the code of the module dokku_app (_dokku) beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import grp
-import io
 import json
 import os
 import re
@@ -24,10 +25,13 @@ import socket
 import ssl
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
+
+from _dokku.command import dokku
+from _dokku.errors import DokkuError
+from _dokku.run import Task
 
 SETTINGS = "/etc/paas/certificate.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
@@ -114,21 +118,15 @@ class Dokku:
             return None
 
     def use(self, pair):
-        """Raises Refused. The pair goes in as a tar on standard input: Dokku's user need not read the files."""
-        if pair is None:
-            if self.current() is None:
-                return
-            status, output, errors = run("dokku", "certs:remove", self.app)
-        else:
-            archive = io.BytesIO()
-            with tarfile.open(fileobj=archive, mode="w") as tar:
-                for name, text in (("server.crt", pair.fullchain), ("server.key", pair.privkey)):
-                    member = tarfile.TarInfo(name)
-                    member.size, member.mode = len(text.encode()), 0o600
-                    tar.addfile(member, io.BytesIO(text.encode()))
-            status, output, errors = run("dokku", "certs:add", self.app, stdin=archive.getvalue())
-        if status != 0:
-            raise Refused("Dokku does not take it: %s" % (errors or output).decode(errors="replace").strip()[-500:])
+        """What the module dokku_app does where its task declares this certificate, or none. Raises Refused."""
+        certificate = {} if pair is None else {"cert_content": pair.fullchain, "key_content": pair.privkey}
+        task = Task({"name": self.app, "certificate": certificate, "restart": "never"})
+        try:
+            if not task.run(check_mode=False)["changed"]:
+                # Dokku has it, and nginx does not present it.
+                task.runner.must(dokku("proxy:build-config", self.app), "To rebuild nginx for the app %s" % self.app)
+        except DokkuError as error:
+            raise Refused("Dokku does not take it: %s" % error) from error
 
     def served(self):
         """The names under which it is served over TLS at this moment."""
@@ -235,7 +233,7 @@ class Host:
             self.switch(link, folder)
             server.use(pair)
             presented = self.prove(pair, server)
-        except Refused as error:
+        except (OSError, Refused) as error:
             raise Refused("%s. %s" % (error, self.put_back(name, link, server, former, former_in_dokku))) from error
         marker = self.versions(name) / ".proven"
         replace_link(marker, pair.serial)
@@ -404,7 +402,7 @@ def main(argv):
             for name, texts in sorted(wanted.items()):
                 try:
                     result[name] = host.install(name, Pair(texts["fullchain"], texts["privkey"]), check)
-                except Refused as error:
+                except (OSError, Refused) as error:
                     errors[name] = str(error)
     except Refused as error:
         errors["input"] = str(error)

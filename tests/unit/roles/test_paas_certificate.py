@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-PROGRAM = Path(__file__).resolve().parents[3] / "roles/certificate/files/paas-certificate.py"
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 # Keeps the pair as Dokku does, and says what the program asks. `broken` makes it take a pair and serve the old one.
 DOKKU = """#!/bin/sh
@@ -32,8 +32,12 @@ case "$1" in
   certs:show) cat "$here/server.$3" ;;
   certs:add) tar -x -C "$here" ; [ -e "$here/broken" ] || cp "$here/server.crt" "$here/server.key" "$here/served/" ;;
   certs:remove) rm "$here/server.crt" "$here/server.key" ;;
-  ps:report) cat "$here/running" ;;
+  proxy:build-config) cp "$here/server.crt" "$here/server.key" "$here/served/" ;;
+  ps:report) [ "$3" = --deployed ] || cat "$here/running" ;;
   domains:report) echo "www.host.test *.host.test other.host.test" ;;
+  version) echo "dokku version 0.38.27" ;;
+  apps:report | --quiet) echo "{}" ;;
+  ports:report | proxy:report) ;;
   *) exit 9 ;;
 esac
 """
@@ -85,6 +89,11 @@ class Host:
         self.served.mkdir(parents=True)
         self.server = Server(self.served)
         self.server.start()
+        # As the role puts it on a host.
+        self.program = folder / "paas-certificate"
+        self.program.mkdir()
+        (self.program / "__main__.py").symlink_to(REPOSITORY / "roles/certificate/files/paas-certificate.py")
+        (self.program / "_dokku").symlink_to(REPOSITORY / "plugins/module_utils/_dokku")
         self.settings = {"dir": str(self.certificates), "group": grp.getgrgid(os.getgid()).gr_name, "reload": [], "port": self.server.port, "timeout": 1}
 
     def dokku(self, running="true"):
@@ -101,7 +110,7 @@ class Host:
     def run(self, *argv, stdin=b""):
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
         environment = dict(os.environ, PATH="%s:%s" % (self.folder / "bin", os.environ["PATH"]), PAAS_CERTIFICATE_SETTINGS=str(self.folder / "settings.json"))
-        return subprocess.run([sys.executable, str(PROGRAM), *argv], input=stdin, capture_output=True, check=False, env=environment, timeout=60)
+        return subprocess.run([sys.executable, "-I", str(self.program), *argv], input=stdin, capture_output=True, check=False, env=environment, timeout=60)
 
     def install(self, *argv, **pairs):
         done = self.run("install", *argv, stdin=json.dumps(pairs).encode())
@@ -191,6 +200,23 @@ def test_a_dokku_app_gets_it_and_presents_it(host):
     # Somebody gave Dokku another one by hand.
     (host.folder / "app" / "server.crt").write_text(pair("www.host.test")["fullchain"])
     assert host.install(www=one)["changed"]
+
+
+def test_what_dokku_has_and_nginx_does_not_present_is_taken_up(host):
+    host.dokku()
+    one, two = pair("www.host.test"), pair("www.host.test")
+    host.install(www=one)
+    (host.served / "server.crt").write_text(two["fullchain"])
+    (host.served / "server.key").write_text(two["privkey"])
+    result = host.install(www=one)
+    assert result["changed"] and result["certificates"]["www"]["presented"]["www.host.test"] == serial(one)
+
+
+def test_what_dokku_refuses_is_told_in_its_words(host):
+    host.dokku()
+    host.install(www=pair("www.host.test"))
+    (host.folder / "bin" / "dokku").write_text(DOKKU.replace("certs:add)", 'certs:add) echo " ! no room left" >&2 ; exit 1 ; '))
+    assert "no room left" in host.install(www=pair("www.host.test"))["errors"]["www"]
 
 
 def test_a_dokku_app_that_does_not_present_it_gets_the_former_one_back(host):
