@@ -201,6 +201,12 @@ class Store:
     def switch(self, content: dict, serial: str, now: Optional[datetime] = None) -> str:
         """Put a new version in place, in one step for readers. -> its path. A kill leaves the former or this one."""
         self._make_folders()
+        try:
+            return self._switch(content, serial, now)
+        except OSError as error:
+            raise AcmeError("The new certificate could not be put into %s, the former one stays: %s" % (self.dest, error)) from error
+
+    def _switch(self, content: dict, serial: str, now: Optional[datetime]) -> str:
         for name in os.listdir(self.versions):
             if name.startswith(".new-"):
                 shutil.rmtree(os.path.join(self.versions, name), ignore_errors=True)

@@ -10,6 +10,7 @@ instead of every authorization.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 import traceback
@@ -172,6 +173,21 @@ def _problem(error):
     return error.to_json() if hasattr(error, "to_json") else {}
 
 
+def _told(method):
+    """Whatever the libraries raise leaves as CaError, also for an answer that nobody thought of."""
+
+    @functools.wraps(method)
+    def wrapper(self, *args, **kwargs):
+        try:
+            return method(self, *args, **kwargs)
+        except messages.Error as error:
+            raise CaError("The CA refused: %s" % error, problem=_problem(error)) from error
+        except (acme_errors.Error, requests.exceptions.RequestException, jose.Error, LookupError, TypeError, ValueError) as error:
+            raise CaError("The CA's answer cannot be used: %s: %s" % (type(error).__name__, error)) from error
+
+    return wrapper
+
+
 class Ca:
     """One account at one directory."""
 
@@ -228,6 +244,7 @@ class Ca:
         if meta.external_account_required and not binding:
             raise InputError("This CA wants external_account_binding (its key id and HMAC key)")
 
+    @_told
     def find_account(self):
         """The account of the key, never a new one."""
         self.open()
@@ -238,6 +255,7 @@ class Ca:
         except messages.Error as error:
             raise CaError("The CA knows no account with this key: %s" % error, problem=_problem(error)) from error
 
+    @_told
     def register(self, email, terms_agreed, binding):
         """Find the account of the key, or make it."""
         self.extend()
@@ -260,6 +278,7 @@ class Ca:
         except messages.Error as error:
             raise CaError("The CA refused the account: %s" % error, problem=_problem(error)) from error
 
+    @_told
     def order(self, names, csr_pem, certificate_profile, replaces):
         """Place the order and fetch what has to be proven. -> [(name without *., TXT value)]."""
         self.extend()
@@ -323,6 +342,7 @@ class Ca:
             pool.shutdown(wait=True, cancel_futures=True)
             self.resume()
 
+    @_told
     def validate(self):
         """Tell the CA that all values stand, and wait until it has checked them all."""
         self.extend()
@@ -370,6 +390,7 @@ class Ca:
         message = "; ".join("%s: %s" % (one["name"], one["problem"].get("detail", one["problem"])) for one in failed)
         return CaError("The CA could not validate %s" % (message or "the names, without saying why"), problems=failed)
 
+    @_told
     def finalize(self, preferred_chain, has_issuer):
         """Send the request, wait, fetch. -> (the chain as PEM, whether it is the preferred one)."""
         self.extend()
@@ -417,6 +438,7 @@ class Ca:
         except KeyError:
             return False
 
+    @_told
     def renewal_window(self, cert_id, url, now, timeout):
         """What the CA suggests (RFC 9773, 4.2). None when it has no ARI."""
         self.network.deadline = time.monotonic() + timeout
@@ -438,6 +460,7 @@ class Ca:
         wait = min(max(seconds_to_wait(response.headers.get("Retry-After"), 6 * 3600), 60), 86400)
         return Window(start=start, end=end, ask_again=now.replace(microsecond=0) + timedelta(seconds=wait), url=url)
 
+    @_told
     def revoke(self, certificate, reason):
         """-> False when the CA had it revoked already."""
         self.open()

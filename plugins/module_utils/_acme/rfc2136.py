@@ -133,11 +133,14 @@ class Rfc2136(Provider):
     def _unsigned(self, message, server, what, error):
         """What an answer without the signature that we expect says: REFUSED for a question, or an error of the key."""
         wire = message.to_wire()
-        with socket.create_connection((server.address, server.port), TIMEOUT) as connection:
-            connection.sendall(struct.pack("!H", len(wire)) + wire)
-            stream = connection.makefile("rb")
-            answer = stream.read(struct.unpack("!H", stream.read(2))[0])
-        response = dns.message.from_wire(answer, keyring=False, ignore_trailing=True)
+        try:
+            with socket.create_connection((server.address, server.port), TIMEOUT) as connection:
+                connection.sendall(struct.pack("!H", len(wire)) + wire)
+                stream = connection.makefile("rb")
+                answer = stream.read(struct.unpack("!H", stream.read(2))[0])
+            response = dns.message.from_wire(answer, keyring=False, ignore_trailing=True)
+        except (OSError, struct.error, dns.exception.DNSException) as again:
+            raise DnsError("%s: the answer of %s cannot be read: %s" % (what, server, again or type(again).__name__)) from error
         rcode = dns.rcode.to_text(response.rcode())
         tsig_error = getattr(response.tsig[0], "error", 0) if response.tsig else 0
         said = TSIG_ERRORS.get(tsig_error, rcode)

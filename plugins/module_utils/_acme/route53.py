@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 
@@ -41,17 +42,21 @@ class Route53(Provider):
         self._client = client
         self._zone_id = zone_id.rsplit("/", 1)[-1] if zone_id else None
         self._ids = {}
+        # Names are located side by side, and a zone is looked for once.
+        self._looking = threading.Lock()
         self._sleep = sleep
 
     def locate(self, challenge):
         if self._zone_id is not None:
             fqdn, _response = self._dns.follow(challenge)
-            zone = self._named_zone()
+            with self._looking:
+                zone = self._named_zone()
             if fqdn != zone and not fqdn.endswith("." + zone):
                 raise InputError("%s is not in the zone %s (%s) that zone_id names" % (fqdn, zone, self._zone_id))
             return fqdn, zone
         fqdn, zone = self._dns.locate(challenge)
-        self._id(zone, fqdn)
+        with self._looking:
+            self._id(zone, fqdn)
         return fqdn, zone
 
     def _named_zone(self):

@@ -159,9 +159,9 @@ class Runner:
         current, decision = self._decide()
         self._before = _shown(current)
         ready = self._preflight() if decision.issue else None
-        drift = self._drift(decision)
-        if self.check_mode or not (decision.issue or drift or self.store.read_json(JOURNAL)):
-            return self._result(current, decision, changed=decision.issue or drift)
+        drift, left = self._drift(decision), bool(self.store.read_json(JOURNAL))
+        if self.check_mode or not (decision.issue or drift or left):
+            return self._result(current, decision, changed=decision.issue or drift or left)
         with self.store.lock(self.options["order_timeout"] + self.options["propagation_timeout"]):
             seen, current = current, read_current(self.store)
             if current != seen:
@@ -171,7 +171,7 @@ class Runner:
                 self._clean_after_kill()
             if not decision.issue:
                 drift = self._drift(decision)
-                result = self._result(current, decision, changed=drift)
+                result = self._result(current, decision, changed=drift or left)
                 if drift:
                     self.store.repair()
                 return result
@@ -263,13 +263,16 @@ class Runner:
                 self._switch(key_pem, chain)
             done = True
         finally:
-            signals.ignore()
-            ca.resume()
-            with self.clock.phase("cleanup"):
-                self._clean(provider, records)
-            if not done:
-                with contextlib.suppress(Exception):
-                    ca.abandon()
+            try:
+                signals.ignore()
+            finally:
+                # Also where a signal came at that very moment.
+                ca.resume()
+                with self.clock.phase("cleanup"):
+                    self._clean(provider, records)
+                if not done:
+                    with contextlib.suppress(Exception):
+                        ca.abandon()
 
     def _key_and_csr(self, current):
         if self.desired.key_type is None:
@@ -375,6 +378,8 @@ class Runner:
             return self._result(current, decision, changed=True)
         with self.store.lock(self.options["order_timeout"]):
             content = self.store.read()
+            if read_current(self.store) != current:
+                raise AcmeError("Another run has changed %s meanwhile, so nothing was revoked. Look at it, and run this again" % self.store.dest)
             if current.key_public_key == current.public_key:
                 # Whoever has the certificate's key may revoke it (RFC 8555, 7.6): no account is needed.
                 self.ca.use_key(content[PRIVATE_KEY], os.path.join(self.store.dest, PRIVATE_KEY))
@@ -398,7 +403,7 @@ class Runner:
             after = dict(before, revoked=True)
         elif self.check_mode:
             wanted = {"names": sorted(self.desired.names), "directory": self.desired.directory, "key_type": self.desired.key_type}
-            new = {} if result["reasons"][0].startswith("permissions") else {"serial": "a new one", "not_after": "a new one", "revoked": False}
+            new = {} if result["reasons"][0].startswith(("permissions", "left")) else {"serial": "a new one", "not_after": "a new one", "revoked": False}
             after = dict(before, **wanted, **new)
         else:
             after = _shown(read_current(self.store))
@@ -408,7 +413,8 @@ class Runner:
     def _result(self, current, decision, changed, after=None):
         reasons = list(decision.reasons)
         if changed and not reasons:
-            reasons = ["permissions: owner, group or mode of %s" % ", ".join(self.store.drift())]
+            wrong = self.store.drift()
+            reasons = ["permissions: owner, group or mode of %s" % ", ".join(wrong)] if wrong else ["left: TXT values of a run that was killed"]
         if self._before is None:
             self._before = _shown(current)
         result = {

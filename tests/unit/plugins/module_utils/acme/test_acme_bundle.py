@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.bundle import Ownership, Store, create_once, ownership
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import DeadlineError, InputError
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import AcmeError, DeadlineError, InputError
 
 BUNDLE = {"cert.pem": b"C", "chain.pem": b"H", "fullchain.pem": b"CH", "privkey.pem": b"K", "state.json": b"{}\n"}
 
@@ -184,3 +184,22 @@ def test_owners():
     for arguments in (("nobody-such", None), (None, "nobody-such")):
         with pytest.raises(InputError, match="no such"):
             ownership(*arguments, "0600")
+
+
+def test_a_full_disk_is_told_and_the_former_bundle_stays(store, monkeypatch):
+    store.switch(BUNDLE, "0A")
+    before = os.readlink(store.dest)
+
+    def full(descriptor, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(AcmeError, match="could not be put into .*No space left on device"):
+        store.switch(BUNDLE, "0B")
+    assert os.readlink(store.dest) == before and store.read() == BUNDLE
+
+
+def test_a_folder_without_the_permission_to_write_is_refused(store, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="no permission to write"):
+        store.check_writable()

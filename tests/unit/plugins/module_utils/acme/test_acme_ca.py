@@ -195,3 +195,18 @@ def test_an_invalid_order_names_what_failed(wire, ca):
     assert "a.test: the detail of dns" in error.message
     (failed,) = error.details["problems"]
     assert failed["name"] == "a.test" and failed["problem"]["type"].endswith(":dns")
+
+
+@pytest.mark.parametrize("content", [[], "text", {"status": "strange"}, {"status": "ready", "authorizations": 7}])
+def test_an_answer_that_is_no_order_is_told(wire, ca, content):
+    wire.answers = [(200, {}, wire.directory()), (200, {"Location": "https://ca.test/account/1"}, {"status": "valid"}), (201, {"Location": "x"}, content)]
+    ca.register(None, True, None)
+    with pytest.raises(CaError, match="cannot be used"):
+        ca.order(("a.test",), b"", None, None)
+
+
+def test_an_account_that_is_refused_shows_the_problem(wire, ca):
+    wire.answers = [(200, {}, wire.directory()), (403, {}, problem("unauthorized", 403))]
+    with pytest.raises(CaError, match="refused the account.*the detail of unauthorized") as caught:
+        ca.register(None, True, None)
+    assert caught.value.details["problem"]["type"].endswith("unauthorized")

@@ -3,6 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import DnsError, InputError
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.route53 import Route53, swap
@@ -143,6 +146,16 @@ def test_a_zone_is_looked_for_once():
     route53 = provider(client)
     for number in range(5):
         assert route53.locate("_acme-challenge.%d.a.test" % number)[1] == "a.test"
+    assert client.calls == ["zones"]
+
+
+def test_a_zone_is_looked_for_once_by_names_that_are_located_side_by_side():
+    client = Client()
+    real = client.list_hosted_zones_by_name
+    client.list_hosted_zones_by_name = lambda **arguments: (time.sleep(0.05), real(**arguments))[1]
+    route53 = provider(client)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(route53.locate, ["_acme-challenge.%d.a.test" % number for number in range(8)]))
     assert client.calls == ["zones"]
 
 
