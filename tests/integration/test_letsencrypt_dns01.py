@@ -338,6 +338,17 @@ def test_revoked_then_absent(base, servers):
     assert os.path.exists(base["account_key_path"])
 
 
+def test_nothing_to_revoke_is_told(base, servers):
+    result = run(dict(base, state="revoked"))
+    assert result.get("failed") and "There is no certificate in %s" % base["dest"] in result["msg"], result
+
+
+def test_the_account_is_made_once(base, servers):
+    made = servers.pebble_log().count("accounts in memory")
+    assert run(base)["changed"] and run(dict(base, force=True))["changed"]
+    assert servers.pebble_log().count("accounts in memory") == made + 1
+
+
 def test_revoked_by_account_where_the_key_is_elsewhere(base, servers):
     run(base)
     os.unlink(os.path.join(base["dest"], "privkey.pem"))
@@ -389,6 +400,19 @@ def test_the_next_run_cleans_up_after_a_kill(base, servers):
     assert txt("_acme-challenge.www.one.test") == left
     assert run(base)["changed"]
     assert txt("_acme-challenge.www.one.test") == []
+
+
+def test_what_a_killed_renewal_left_is_removed_though_nothing_is_to_be_issued(base, servers):
+    first = run(base)
+    process = spawn(dict(base, force=True, nameservers=[ADDRESS, "198.18.202.99"], propagation_timeout=60))
+    acme_servers.wait_for("the value", lambda: txt("_acme-challenge.www.one.test"))
+    process.kill()
+    process.communicate()
+    assert run(base, check=True)["reasons"] == ["left: TXT values of a run that was killed"]
+    result = run(base)
+    assert result["changed"] and result["reasons"] == ["left: TXT values of a run that was killed"] and result["serial"] == first["serial"], result
+    assert txt("_acme-challenge.www.one.test") == []
+    assert not run(base)["changed"]
 
 
 def test_two_runs_at_once_on_one_dest_issue_once(base, servers):
