@@ -13,7 +13,7 @@ import testinfra
 
 testinfra_hosts = ["certificate-1"]
 PROGRAM = "/usr/bin/python3 -I /usr/local/lib/paas-certificate"
-RENEW = "/opt/paas-certificate/bin/python /opt/paas-certificate/renewal/renew.py"
+RENEW = "/opt/paas-certificate/bin/python /opt/paas-certificate/renewal"
 REPOSITORY = Path(__file__).resolve().parents[3]
 HANDED = "/etc/paas/certificates/www"
 KEPT = "/var/lib/paas/certificates/www"

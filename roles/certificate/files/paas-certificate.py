@@ -9,7 +9,7 @@
 Ansible runs it, and the renewal on the issuing host runs it through SSH as the one command that its key is good for. The answer is
 JSON on standard output; the exit status is 1 when a certificate could not be installed. Settings: /etc/paas/certificate.json.
 
-It lies in a folder as __main__.py, with the code of the module dokku_app (_dokku) beside it.
+It is bundled with the code of the module dokku_app, _dokku (bundle.py).
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Renews the certificates that are due, and hands all of them to every host, region by region.
 
-    renew.py /etc/paas/certificate-renewal.json
+    renewal /etc/paas/certificate-renewal.json
 
 A systemd timer starts it on the issuing host. It is what the role certificate does, without Ansible: the same code issues (_acme,
-beside this file), the same program takes the certificates on the hosts (paas-certificate, behind an SSH key that is good for nothing
+bundled with it, bundle.py), the same program takes the certificates on the hosts (paas-certificate, behind an SSH key that is good for nothing
 else). A host that does not answer is passed over and gets them the next time; one that cannot serve them ends the run before the next
 region. The exit status is 1 when anything is left to do.
 """

@@ -92,8 +92,11 @@ class Host:
         # As the role puts it on a host.
         self.program = folder / "paas-certificate"
         self.program.mkdir()
-        (self.program / "__main__.py").symlink_to(REPOSITORY / "roles/certificate/files/paas-certificate.py")
-        (self.program / "_dokku").symlink_to(REPOSITORY / "plugins/module_utils/_dokku")
+        files = REPOSITORY / "roles/certificate/files"
+        (self.program / "__main__.py").symlink_to(files / "bundle.py")
+        code = {"program": (files / "paas-certificate.py").read_text(), "_dokku": ""}
+        code.update({"_dokku." + path.stem: path.read_text() for path in (REPOSITORY / "plugins/module_utils/_dokku").glob("[a-z]*.py")})
+        (self.program / "code.json").write_text(json.dumps(code))
         self.settings = {"dir": str(self.certificates), "group": grp.getgrgid(os.getgid()).gr_name, "reload": [], "port": self.server.port, "timeout": 1}
 
     def dokku(self, running="true"):
