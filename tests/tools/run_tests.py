@@ -40,6 +40,7 @@ ALONE = frozenset(
         "molecule:consul",
         "molecule:consul-quorum",
         "molecule:deploy",
+        "molecule:edge",
         "molecule:failover",
         "molecule:firewall",
     }

@@ -1,0 +1,245 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two edges, one of a new nginx and one of an older one, while instances come, go and die. Times are printed; only counts and states fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+testinfra_hosts = ["edge-1"]
+
+PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+EDGES = {"edge-1": "198.18.1.111", "edge-2": "198.18.1.112"}
+HERE = ("edge-1", "edge-2", "edge-3", "edge-4")
+SECONDS = 90
+# A line a URI: the number and the instance that answered.
+ASK = """
+import http.client, ssl, sys
+context = ssl._create_unverified_context()
+connection = http.client.HTTPSConnection("{address}", context=context)
+for number in range({count}):
+    connection.request("GET", "{path}" + str(number), headers={{"Host": "{site}.paas.test"}})
+    answer = connection.getresponse()
+    print(number, answer.status, answer.read().decode().split("\\n")[0])
+"""
+# Opens a stream through the edge and says each piece that comes; before the socket's, it sends one.
+STREAM = """
+import os, socket, ssl, sys, time
+context = ssl._create_unverified_context()
+stream = context.wrap_socket(socket.create_connection(("{address}", 443)), server_hostname="todo.paas.test")
+head = "GET {path} HTTP/1.1\\r\\nHost: todo.paas.test\\r\\n"
+if "{path}" == "/socket":
+    head += "Upgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n"
+stream.sendall((head + "\\r\\n").encode())
+print("status", stream.recv(4096).split(b" ")[1].decode(), flush=True)
+while True:
+    if "{path}" == "/socket":
+        stream.sendall(b"\\x81\\x84\\0\\0\\0\\0ping")
+        time.sleep(0.2)
+    if not stream.recv(4096):
+        sys.exit("closed")
+    print("piece", flush=True)
+"""
+
+
+def shell(name, script, check=True, data=None):
+    done = subprocess.run(
+        ["docker", "exec", "-i", f"paas-lab-{name}", "sh", "-c", script], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout
+    return done.stdout.strip()
+
+
+def until(wanted, seconds=SECONDS):
+    """Seconds until wanted() is true."""
+    started = time.monotonic()
+    while not wanted():
+        assert time.monotonic() - started < seconds
+        time.sleep(0.2)
+    return time.monotonic() - started
+
+
+def answers(edge, count=40, site="even", path="/"):
+    """URI number -> instance; the client is edge-3."""
+    lines = shell("edge-3", "python3 -", data=ASK.format(address=EDGES[edge], count=count, site=site, path=path)).splitlines()
+    found = [line.split(" ", 2) for line in lines]
+    return {int(number): instance for number, status, instance in found if status == "200"}
+
+
+def instances(edge):
+    return set(answers(edge).values())
+
+
+def all_here(port=8001):
+    return {f"{name}:{port}" for name in HERE}
+
+
+def play(book, *arguments, check=True, **variables):
+    command = ["ansible-playbook", str(PROJECT / "molecule/edge" / book), "-e", json.dumps(variables), *arguments]
+    for inventory in ("hosts.yml", "edge.yml"):
+        command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
+    done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900)
+    assert not check or done.returncode == 0, done.stdout[-6000:]
+    return done
+
+
+def workers(edge):
+    return shell(edge, "pgrep -f 'nginx: worker process$' | sort")
+
+
+class Load:
+    """h2load from edge-3 until it is stopped; the requests that failed are all that counts."""
+
+    def __init__(self, edge, seconds):
+        command = f"h2load -D {seconds} -c 4 -m 4 --connect-to={EDGES[edge]} https://even.paas.test/"
+        self.process = subprocess.Popen(["docker", "exec", "paas-lab-edge-3", "sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def result(self):
+        """Requests that succeeded and those that did not."""
+        output = self.process.communicate(timeout=120)[0]
+        found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
+        assert found, output
+        succeeded, *bad = map(int, found.groups())
+        assert re.search(r"0 3xx, 0 4xx, 0 5xx", output), output
+        return succeeded, sum(bad)
+
+
+@pytest.fixture(autouse=True)
+def everybody_is_well():
+    for name in (*HERE, "edge-5"):
+        shell(name, "systemctl start consul app@8001 nginx 2>/dev/null || systemctl start consul app@8001")
+    for edge in EDGES:
+        until(lambda: instances(edge) == all_here())
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_same_uri_goes_to_the_same_instance(edge):
+    before = answers(edge, 1000, site="todo")
+    assert len(before) == 1000
+    assert answers(edge, 1000, site="todo") == before
+    shell("edge-4", "systemctl stop app@8001")
+    until(lambda: instances(edge) == all_here() - {"edge-4:8001"})
+    after = answers(edge, 1000, site="todo")
+    moved = sum(after[number] != before[number] for number in before)
+    print(f"{edge}: of 1,000 URIs over 4 instances {moved} moved when one went; before", dict(Counter(before.values())))
+    assert moved <= 300
+    assert all(after[number] == before[number] for number in before if before[number] != "edge-4:8001")
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_no_request_fails_when_instances_stop_and_die(edge):
+    before = workers(edge)
+    load = Load(edge, 20)
+    time.sleep(2)
+    shell("edge-3", "systemctl stop app@8001")
+    print(f"{edge}: without the stopped one after", round(until(lambda: "edge-3:8001" not in instances(edge)), 1), "s")
+    time.sleep(3)
+    shell("edge-4", "systemctl kill --signal=KILL app@8001")
+    print(f"{edge}: without the killed one after", round(until(lambda: "edge-4:8001" not in instances(edge)), 1), "s")
+    succeeded, failed = load.result()
+    print(f"{edge}: {succeeded} requests, {failed} failed")
+    assert succeeded > 100
+    assert failed == 0
+    if edge == "edge-1":
+        assert workers(edge) == before
+
+
+def test_an_instance_of_the_inventory_takes_traffic():
+    before = workers("edge-1")
+    play("consul.yml", "--limit", "edge-4", edge_ports=[8001, 8002])
+    try:
+        for edge in EDGES:
+            print(f"{edge}: used after", round(until(lambda: instances(edge) == all_here() | {"edge-4:8002"}), 1), "s")
+        assert workers("edge-1") == before
+    finally:
+        play("consul.yml", "--limit", "edge-4")
+
+
+def test_another_region_serves_when_the_own_has_nobody():
+    for name in HERE:
+        shell(name, "systemctl stop app@8001")
+    for edge in EDGES:
+        print(f"{edge}: the other region after", round(until(lambda: instances(edge) == {"edge-5:8001"}), 1), "s")
+
+
+def test_the_last_instances_serve_on_without_consul():
+    for name in (*HERE, "edge-5"):
+        shell(name, "systemctl kill --signal=KILL consul; systemctl stop consul")
+    shell("edge-1", "systemctl reload nginx")
+    ended = time.monotonic() + 15
+    while time.monotonic() < ended:
+        for edge in EDGES:
+            assert len(answers(edge)) == 40
+            assert instances(edge) == all_here()
+    for name in (*HERE, "edge-5"):
+        shell(name, "systemctl start consul")
+    ended = time.monotonic() + 15
+    while time.monotonic() < ended:
+        for edge in EDGES:
+            assert len(answers(edge)) == 40
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize(("path", "status"), [("/socket", "101"), ("/events", "200")])
+def test_a_stream_survives_a_reload(edge, path, status):
+    command = ["docker", "exec", "-i", "paas-lab-edge-3", "python3", "-"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    lines: list[str] = []
+    try:
+        process.stdin.write(STREAM.format(address=EDGES[edge], path=path))
+        process.stdin.close()
+        lines.append(process.stdout.readline().strip())
+        assert lines[0] == f"status {status}"
+        threading.Thread(target=lambda: [lines.append(line) for line in process.stdout], daemon=True).start()
+        until(lambda: len(lines) > 5)
+        before = workers(edge)
+        shell(edge, "systemctl reload nginx")
+        until(lambda: workers(edge) != before)
+        seen = len(lines)
+        until(lambda: len(lines) > seen + 10)
+        assert process.poll() is None
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_what_a_user_sees(edge):
+    ask = f"curl -sk -o /dev/null -w '%{{http_code}} %{{http_version}}' --resolve todo.paas.test:443:{EDGES[edge]} https://todo.paas.test"
+    assert shell("edge-3", f"{ask}/ --http2") == "200 2"
+    assert shell("edge-3", f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: todo.paas.test' http://{EDGES[edge]}/") == "308"
+    assert shell("edge-3", f"curl -sk --resolve other.test:443:{EDGES[edge]} https://other.test/; echo $?") == "35"
+    shell(edge, "mkdir -p /var/lib/paas; touch /var/lib/paas/drained")
+    try:
+        assert shell("edge-3", f"{ask}/.well-known/region-health") == "503 2"
+        assert shell("edge-3", f"{ask}/") == "200 2"
+    finally:
+        shell(edge, "rm /var/lib/paas/drained")
+    assert shell("edge-3", f"{ask}/.well-known/region-health") == "200 2"
+
+
+def test_who_follows_consul():
+    assert shell("edge-2", "systemctl is-active paas-edge") == "active"
+    assert shell("edge-2", "stat -c %a /etc/paas/edge/token") == "640"
+    assert shell("edge-1", "systemctl is-active paas-edge", check=False) == "inactive"
+    for edge in EDGES:
+        assert "[warn]" not in shell(edge, "nginx -t")
+
+
+def test_a_bad_declaration_is_refused_before_anything_is_touched():
+    before = shell("edge-1", "stat -c '%Y %s' /etc/nginx/nginx.conf")
+    sites = [{"name": "To do", "server_names": ["a b"], "certificate": "here.crt", "certificate_key": "/etc/paas-edge.key"}]
+    done = play("nginx.yml", "--limit", "edge-1", check=False, nginx_edge=sites)
+    assert done.returncode != 0
+    for words in ("Nothing was touched", "its name is to have", "no name of a host", "certificate is to be the absolute path"):
+        assert words in done.stdout, done.stdout[-3000:]
+    assert shell("edge-1", "stat -c '%Y %s' /etc/nginx/nginx.conf") == before
