@@ -36,7 +36,7 @@ server {
   include /etc/nginx/snippets/paas-app.conf;
   proxy_http_version 1.1; proxy_set_header Host $host; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $paas_edge_connection;
   proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-Id $request_id;
-  proxy_next_upstream error timeout http_502 http_504; proxy_next_upstream_tries 2;
+  proxy_buffering off; proxy_next_upstream error timeout http_502 http_504; proxy_next_upstream_tries 2;
   location / { if ($scheme = http) { return 308 https://$host$request_uri; } proxy_pass http://bench-static; }
 }
 server {
