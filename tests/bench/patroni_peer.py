@@ -21,6 +21,11 @@ URL = (
     f"postgresql://postgres:{PASSWORD}@{','.join(f'{address}:{PORT}' for address in estate.ADDRESSES.values())}/postgres"
     "?target_session_attrs=read-write&connect_timeout=2&tcp_user_timeout=5000"
 )
+# The packages' own services would start with configurations of nobody's.
+INSTALL = (
+    "systemctl mask --quiet etcd.service patroni.service && apt-get -qq update"
+    " && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends patroni etcd-server python3-psycopg2"
+)
 
 UNITS = {
     "paas-bench-etcd.service": """[Service]
@@ -81,7 +86,7 @@ def start():
     """Install and start it on all servers; it is ready when all three are members and two stream."""
     members = ",".join(f"{name}=http://{address}:2380" for name, address in estate.ADDRESSES.items())
     for name, address in estate.ADDRESSES.items():
-        estate.shell(name, "systemctl mask --quiet etcd.service patroni.service && apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends patroni etcd-server python3-psycopg2", check=True)
+        estate.shell(name, INSTALL, check=True)
         estate.shell(name, f"mkdir -p {ROOT}", check=True)
         for unit, text in UNITS.items():
             _put(name, f"/etc/systemd/system/{unit}", text.format(name=name, address=address, members=members))
@@ -95,7 +100,9 @@ def start():
 
 def stop():
     for name in estate.ADDRESSES:
-        estate.shell(name, f"systemctl disable --now {' '.join(reversed(UNITS))}; runuser -u postgres -- /usr/lib/postgresql/17/bin/pg_ctl -D /var/lib/postgresql/paas-bench -m fast stop")
+        estate.shell(name, f"systemctl disable --now {' '.join(reversed(UNITS))}")
+        # KillMode leaves the server itself, as Patroni's own unit does.
+        estate.shell(name, "runuser -u postgres -- /usr/lib/postgresql/17/bin/pg_ctl -D /var/lib/postgresql/paas-bench -m fast stop")
 
 
 def _patronictl(name, *arguments):

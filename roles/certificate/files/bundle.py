@@ -25,11 +25,11 @@ class Bundle(importlib.abc.InspectLoader):
     def find_spec(self, name, path=None, target=None):
         return importlib.util.spec_from_loader(name, self) if name in self.sources else None
 
-    def get_source(self, name):
-        return self.sources[name]
+    def get_source(self, fullname):
+        return self.sources[fullname]
 
-    def is_package(self, name):
-        return "." not in name and name != "program"
+    def is_package(self, fullname):
+        return "." not in fullname and fullname != "program"
 
 
 if __name__ == "__main__":
