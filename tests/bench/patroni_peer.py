@@ -10,6 +10,7 @@ election times that its own guide asks for at these distances.
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 
 import postgres_estate as estate
@@ -124,7 +125,7 @@ def level(timeout=300):
     def ready():
         try:
             states = members("failover-1")
-        except Exception:  # patronictl ends with a status or a line that is no JSON while nobody leads
+        except (subprocess.CalledProcessError, ValueError):  # while nobody leads, patronictl fails or prints what is no JSON
             return False
         return len(states) == len(estate.ADDRESSES) and sorted(states.values()) == [("Leader", "running"), ("Replica", "streaming"), ("Replica", "streaming")]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,12 @@ import pytest
 testinfra_hosts = ["consul-quorum-1"]
 
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+sys.path.insert(0, str(PROJECT / "molecule" / "default"))
+
+from scenario import shell, until
+
 SERVERS = ("consul-quorum-1", "consul-quorum-2", "consul-quorum-3")
 CALL = "exec curl -sS --max-time 10 --cacert /etc/paas/consul/tls/ca.crt -H @- -X {method} --data-binary '{data}' 'https://127.0.0.1:8501{path}'"
-SECONDS = 120
-
-
-def shell(name, script, check=True, data=None):
-    done = subprocess.run(
-        ["docker", "exec", "-i", f"paas-lab-{name}", "sh", "-c", script], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert not check or done.returncode == 0, done.stdout
-    return done.stdout.strip()
 
 
 def call(name, path, method="GET", data=""):
@@ -47,14 +42,6 @@ def healthy(name=SERVERS[0]):
 def leader(name):
     servers = call(name, "/v1/operator/autopilot/health")["Servers"]
     return next(server["Name"] for server in servers if server["Leader"])
-
-
-def until(wanted, seconds=SECONDS):
-    started = time.monotonic()
-    while not wanted():
-        assert time.monotonic() - started < seconds
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 def play(**variables):

@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -19,20 +20,15 @@ import pytest
 testinfra_hosts = ["consul-1"]
 
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+sys.path.insert(0, str(PROJECT / "molecule" / "default"))
+
+from scenario import shell, until
+
 REGIONS = {"consul-1": "us-east-1", "consul-2": "eu-west-1", "consul-3": "ap-southeast-2"}
 ADDRESSES = {"consul-1": "198.18.1.41", "consul-2": "198.18.2.41", "consul-3": "198.18.3.41"}
-SECONDS = 90
 CALL = "exec curl -sS --cacert /etc/paas/consul/tls/ca.crt -H @- -X {method} --data-binary '{data}' -w '\\n%{{http_code}}' 'https://127.0.0.1:8501{path}'"
 # Asks the host's own resolver once every 0.2 s, and says what it got.
 ASK = "while :; do echo \"$(date +%s.%N) $(getent ahostsv4 {name} | awk '{{print $1; exit}}')\"; sleep 0.2; done"
-
-
-def shell(name, script, check=True, data=None):
-    done = subprocess.run(
-        ["docker", "exec", "-i", f"paas-lab-{name}", "sh", "-c", script], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert not check or done.returncode == 0, done.stdout
-    return done.stdout.strip()
 
 
 def secrets():
@@ -52,15 +48,6 @@ def call(name, path, token="operator", method="GET", data=None):
 
 def resolve(name, host):
     return shell(name, f"getent ahostsv4 {host} | awk '{{print $1; exit}}'", check=False)
-
-
-def until(wanted, seconds=SECONDS):
-    """Seconds until wanted() is true."""
-    started = time.monotonic()
-    while not wanted():
-        assert time.monotonic() - started < seconds
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 def statuses(name, service):

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,9 +20,12 @@ import pytest
 testinfra_hosts = ["edge-1"]
 
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
+sys.path.insert(0, str(PROJECT / "molecule" / "default"))
+
+from scenario import shell, until
+
 EDGES = {"edge-1": "198.18.1.111", "edge-2": "198.18.1.112"}
 HERE = ("edge-1", "edge-2", "edge-3", "edge-4")
-SECONDS = 90
 # A line a URI: the number and the instance that answered.
 ASK = """
 import http.client, ssl, sys
@@ -50,23 +54,6 @@ while True:
         sys.exit("closed")
     print("piece", flush=True)
 """
-
-
-def shell(name, script, check=True, data=None):
-    done = subprocess.run(
-        ["docker", "exec", "-i", f"paas-lab-{name}", "sh", "-c", script], input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    assert not check or done.returncode == 0, done.stdout
-    return done.stdout.strip()
-
-
-def until(wanted, seconds=SECONDS):
-    """Seconds until wanted() is true."""
-    started = time.monotonic()
-    while not wanted():
-        assert time.monotonic() - started < seconds
-        time.sleep(0.2)
-    return time.monotonic() - started
 
 
 def answers(edge, count=40, site="even", path="/"):
