@@ -167,7 +167,9 @@ class Runner:
             if current != seen:
                 # Another run was here meanwhile: it may have done what we came for.
                 current, decision = self._decide()
-            if self.store.read_json(JOURNAL):
+            # Only under the lock is a journal surely a killed run's, and not that of one at work.
+            left = bool(self.store.read_json(JOURNAL))
+            if left:
                 self._clean_after_kill()
             if not decision.issue:
                 drift = self._drift(decision)

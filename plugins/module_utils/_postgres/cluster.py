@@ -124,14 +124,25 @@ class Cluster:
             raise PostgresError(f"the cluster {self.name} has no configuration: {self.config_file} does not exist")
 
     def lock(self) -> None:
-        """One run at a time: two of them would take each other's half-made clone away."""
+        """One run at a time: two of them would take each other's half-made clone away.
+
+        A run whose controller was killed goes on by itself for a while, so the next one waits for its end, as long as for anything else.
+        """
         self._own_dir(os.path.dirname(self.state_dir))
         self._own_dir(self.state_dir)
         self._lock = open(os.path.join(self.state_dir, "lock"), "w", encoding="utf-8")  # pylint: disable=consider-using-with
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PostgresError(f"another run is working on the cluster {self.name}") from error
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise PostgresError(
+                        f"another run has been working on the cluster {self.name} for {self.timeout:.0f} seconds and more;"
+                        " wait for its end, then run this again"
+                    ) from error
+            time.sleep(0.2)
 
     def _own_dir(self, path: str) -> None:
         if not os.path.isdir(path):
