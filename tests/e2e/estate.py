@@ -303,7 +303,8 @@ def ansible_environment(collections: Path | None = None) -> dict[str, str]:
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
-        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0",
+        # Every task is told when it begins, so that a run can be killed at a given one.
+        "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1",
         "ANSIBLE_DISPLAY_OK_HOSTS": "1",
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_FORKS": "12",
@@ -358,8 +359,14 @@ class Site:
             raise AssertionError(f"site did not end within {seconds} s; see {self.log}") from None
         self.seconds = time.monotonic() - self._began
         say(f"{self.playbook.rpartition('/')[2]} {' '.join(self.arguments)}: {self.seconds:.0f} s, {self.tasks} tasks, changed: {self.changed or 'nothing'}")
-        assert status == 0, f"site ended with {status}; the end of {self.log}:\n{self.output[-6000:]}"
+        assert status == 0, f"site ended with {status}; {self.log}:\n{self.failures or self.output[-6000:]}"
         return self
+
+    @property
+    def failures(self) -> str:
+        """Every failed task with what it said."""
+        tasks = re.split(r"^(?=TASK \[|RUNNING HANDLER \[|PLAY )", self.output, flags=re.MULTILINE)
+        return "\n".join(task[:3000] for task in tasks if re.search(r"^(fatal|failed): ", task, re.MULTILINE))
 
     @property
     def recap(self) -> dict[str, dict[str, int]]:

@@ -194,7 +194,7 @@ class Server:
 
     def follow(self, primary: Server, **arguments: object) -> dict:
         upstream = {"host": primary.address, "password": PASSWORD, "sslmode": "require"}
-        return self.module("pg_follower", state="following", primary=upstream, timeout=20, **arguments)
+        return self.module("pg_follower", state="following", primary=upstream, **{"timeout": 20, **arguments})
 
     def state(self, state: str, **arguments: object) -> dict:
         return self.module("pg_follower", state=state, **{"timeout": 20, **arguments})

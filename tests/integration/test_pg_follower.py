@@ -139,7 +139,7 @@ def test_a_killed_clone_heals(servers):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     with pytest.raises(Failed, match="another run"):
-        follower.follow(primary)
+        follower.follow(primary, timeout=1)
     follower.shell("pkill -KILL -f '[p]aas-test/run.py'; pkill -KILL pg_basebackup; true")
     running.wait()
     assert follower.info()["role"] == "absent"
@@ -147,6 +147,22 @@ def test_a_killed_clone_heals(servers):
     result = follower.follow(primary)
     assert result["action"] == "cloned" and result["streaming"]
     assert follower.shell(f"ls /var/lib/postgresql/{follower.version}") == "main"
+
+
+def test_a_run_waits_for_the_end_of_another(servers):
+    primary, follower, _third = servers
+    arguments = {
+        "_module": "pg_follower", "cluster": f"{follower.version}/main", "state": "following", "bandwidth_limit": "10M",
+        "primary": {"host": primary.address, "password": PASSWORD, "sslmode": "require"},
+    }
+    running = begin(follower, arguments)
+    deadline = time.monotonic() + 30
+    while not follower.info()["clone_progress"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    result = follower.follow(primary)
+    assert running.wait(30) == 0
+    assert result["action"] == "none" and not result["changed"] and result["streaming"]
 
 
 def test_an_empty_directory_is_used_and_foreign_files_are_not(servers):

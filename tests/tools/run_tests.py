@@ -1,7 +1,7 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the project's checks one after the other and say what took how long.
+"""Run the project's checks and say what took how long.
 
 `run_tests.py all`, or the names of single steps (`run_tests.py --list`). Each step's whole output lies in
 build/test/<step>.log, the results as JUnit in build/test/*.xml and as JSON in build/test/summary.json. All steps run even
@@ -47,8 +47,10 @@ ALONE = frozenset(
 )
 
 
-# Steps that start no machine: `all` runs them one after the other beside the others, which wait for machines most of the time.
-WITHOUT_MACHINES = ("lint", "changelog", "importer", "units", "units-newest", "sanity")
+# `all` runs two steps at a time: most of them wait for machines and networks. The estate's checks, which are about seconds, come after
+# all others and have the machine to themselves.
+WORKERS = 2
+LAST = "molecule:estate"
 
 
 class StepFailed(Exception):
@@ -214,8 +216,12 @@ def integration(log: Log) -> None:
 
 def molecule(scenario: str) -> Callable[[Log], None]:
     def run(log: Log) -> None:
+        # A folder for each scenario: two at once do not take each other's notes, and what an aborted run noted is forgotten.
+        notes = BUILD / "molecule" / scenario
+        shutil.rmtree(notes, ignore_errors=True)
         # The scenarios use the built artifact, so that what is tested is what is shipped.
-        log.call("molecule", "test", "--scenario-name", scenario, env={"ANSIBLE_COLLECTIONS_PATH": str(ARTIFACT_COLLECTIONS)})
+        environment = {"ANSIBLE_COLLECTIONS_PATH": str(ARTIFACT_COLLECTIONS), "MOLECULE_EPHEMERAL_DIRECTORY": str(notes)}
+        log.call("molecule", "test", "--scenario-name", scenario, env=environment)
 
     return run
 
@@ -226,13 +232,14 @@ def steps() -> list[Step]:
     scenarios = [name for name in scenarios if name not in ("default", "estate")] + ["estate"] * ("estate" in scenarios)
     return [
         Step("artifact", artifact, 300),
+        # The longest one first: beside it is room for many others.
+        Step("integration", integration, 3000),
         Step("lint", lint, 900),
         Step("changelog", changelog, 60),
         Step("importer", importer, 600),
         Step("units", units, 900),
         Step("units-newest", units_newest, 1800),
         Step("sanity", sanity, 1500),
-        Step("integration", integration, 3000),
         *(Step(f"molecule:{name}", molecule(name), 3600 if name == "estate" else 900) for name in scenarios),
     ]
 
@@ -307,13 +314,12 @@ def main() -> int:
     if everything:
         remove_leftovers()
         run_step(known["artifact"], False, results)
-        with futures.ThreadPoolExecutor(1) as beside:
-            static = [beside.submit(run_step, known[name], False, results) for name in WITHOUT_MACHINES]
-            for step in chosen:
-                if step.name not in (*WITHOUT_MACHINES, "artifact"):
-                    run_step(step, False, results)
-        for done in static:
-            done.result()
+        # A scenario's end must not stop what the one beside it stands on.
+        os.environ["PAAS_LAB_KEEP_SERVICES"] = "1"
+        with futures.ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(lambda step: run_step(step, False, results), [step for step in chosen if step.name not in ("artifact", LAST)]))
+        del os.environ["PAAS_LAB_KEEP_SERVICES"]
+        run_step(known[LAST], False, results)
     else:
         for step in chosen:
             run_step(step, step.name != "artifact", results)

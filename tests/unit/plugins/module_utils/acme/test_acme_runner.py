@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import datetime
 import signal
 from types import SimpleNamespace
@@ -66,6 +67,22 @@ def test_what_a_killed_run_left_goes_and_is_a_change(tmp_path):
     assert result["changed"] and result["reasons"] == ["left: TXT values of a run that was killed"]
     assert provider.removed == list(zones.items())
     assert not one.present()["changed"]
+
+
+def test_the_values_of_a_run_at_work_are_not_those_of_a_killed_one(tmp_path, monkeypatch):
+    one, provider = runner(tmp_path)
+    put(one.store)
+    one.store.write_json("journal.json", {"provider": "rfc2136", "zones": {"a.test": {"_acme-challenge.a.test": ["v"]}}})
+
+    @contextlib.contextmanager
+    def lock(timeout):
+        # The other run ends, and only then have we the lock.
+        one.store.write_json("journal.json", {})
+        yield
+
+    monkeypatch.setattr(one.store, "lock", lock)
+    result = one.present()
+    assert not result["changed"] and result["reasons"] == [] and provider.removed == []
 
 
 def test_a_signal_in_the_moment_of_a_failure_does_not_keep_the_values(tmp_path):
