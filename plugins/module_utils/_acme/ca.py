@@ -264,7 +264,7 @@ class Ca:
         if binding:
             try:
                 values["external_account_binding"] = messages.ExternalAccountBinding.from_data(
-                    self.network.key.public_key(), binding["key_id"], binding["key"], self._client.directory, hmac_alg=binding["algorithm"]
+                    self.network.key.public_key(), binding["key_id"], binding["key"], self._client.directory, hmac_alg=binding.get("algorithm", "HS256")
                 )
             except (ValueError, jose.DeserializationError) as error:
                 raise InputError("external_account_binding cannot be used: %s" % error) from error
