@@ -58,9 +58,12 @@ key:
   - id: {name}
     algorithm: hmac-sha256
     secret: {secret}
+  - id: {name}-sha512
+    algorithm: hmac-sha512
+    secret: {secret}
 acl:
   - id: acme
-    key: {name}
+    key: [{name}, {name}-sha512]
     action: [update, query]
 template:
   - id: default

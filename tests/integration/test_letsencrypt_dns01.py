@@ -194,6 +194,16 @@ def test_follows_delegation_by_cname_into_another_zone(base, servers):
     assert txt("target.delegated.one.test") == [] and txt("elsewhere.two.test") == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"server": "ns1.one.test"}, {"transport": "udp"}, {"zone": "one.test."}, {"key_name": TSIG_NAME + "-sha512", "key_algorithm": "hmac-sha512"}],
+    ids=["server by name", "datagrams", "named zone", "another HMAC"],
+)
+def test_ways_to_the_server(base, servers, change):
+    assert run(dict(base, **change))["changed"]
+    assert txt("_acme-challenge.www.one.test") == []
+
+
 @pytest.fixture
 def delegated(base, monkeypatch):
     """Nothing is told but where the updates go: the resolver of the machine and the delegation say the rest."""

@@ -210,3 +210,12 @@ def test_an_account_that_is_refused_shows_the_problem(wire, ca):
     with pytest.raises(CaError, match="refused the account.*the detail of unauthorized") as caught:
         ca.register(None, True, None)
     assert caught.value.details["problem"]["type"].endswith("unauthorized")
+
+
+@pytest.mark.parametrize("given, used", [({}, "HS256"), ({"algorithm": "HS512"}, "HS512")])
+def test_a_new_account_is_bound_to_a_customers_one(wire, ca, given, used):
+    wire.answers = [(200, {}, wire.directory()), (201, {"Location": "https://ca.test/account/1"}, {"status": "valid"})]
+    ca.register(None, True, {"key_id": "kid-1", "key": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw", **given})
+    bound = json.loads(module.jose.b64.b64decode(wire.seen[-1][2]["payload"]))["externalAccountBinding"]
+    protected = json.loads(module.jose.b64.b64decode(bound["protected"]))
+    assert (protected["alg"], protected["kid"], protected["url"]) == (used, "kid-1", wire.url + "/newAccount")
