@@ -12,8 +12,8 @@ import pytest
 import testinfra
 
 testinfra_hosts = ["certificate-1"]
-PROGRAM = "/usr/bin/python3 -I /usr/local/lib/paas-certificate"
-RENEW = "/opt/paas-certificate/bin/python /opt/paas-certificate/renewal"
+PROGRAM = "/usr/bin/python3 -I /usr/local/lib/paas-certificate.py"
+RENEW = "/opt/paas-certificate/bin/python /opt/paas-certificate/renewal.py"
 REPOSITORY = Path(__file__).resolve().parents[3]
 HANDED = "/etc/paas/certificates/www"
 KEPT = "/var/lib/paas/certificates/www"

@@ -27,7 +27,7 @@ def test_nothing_of_the_renewal_is_left(host, request):
         assert done.returncode == 0, done.stdout + done.stderr
         assert any(line.startswith("changed:") for line in done.stdout.splitlines()) == expected, done.stdout
     assert "paas-certificate-renewal" not in host.check_output("systemctl list-units --all --no-legend 'paas-certificate*'")
-    for path in ("/etc/paas/certificate-renewal.json", KEPT + "/access_ed25519", KEPT + "/known_hosts", "/opt/paas-certificate/renewal"):
+    for path in ("/etc/paas/certificate-renewal.json", KEPT + "/access_ed25519", KEPT + "/known_hosts", "/opt/paas-certificate/renewal.py"):
         assert not host.file(path).exists, path
     for one in (host, other):
         assert not one.user("paas-certificate").exists

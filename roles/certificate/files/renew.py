@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Renews the certificates that are due, and hands all of them to every host, region by region.
 
-    renewal /etc/paas/certificate-renewal.json
+    renewal.py /etc/paas/certificate-renewal.json
 
 A systemd timer starts it on the issuing host. It is what the role certificate does, without Ansible: the same code issues (_acme,
 bundled with it, bundle.py), the same program takes the certificates on the hosts (paas-certificate, behind an SSH key that is good for nothing

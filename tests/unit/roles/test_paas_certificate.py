@@ -90,13 +90,11 @@ class Host:
         self.server = Server(self.served)
         self.server.start()
         # As the role puts it on a host.
-        self.program = folder / "paas-certificate"
-        self.program.mkdir()
+        self.program = folder / "paas-certificate.py"
         files = REPOSITORY / "roles/certificate/files"
-        (self.program / "__main__.py").symlink_to(files / "bundle.py")
         code = {"program": (files / "paas-certificate.py").read_text(), "_dokku": ""}
         code.update({"_dokku." + path.stem: path.read_text() for path in (REPOSITORY / "plugins/module_utils/_dokku").glob("[a-z]*.py")})
-        (self.program / "code.json").write_text(json.dumps(code))
+        self.program.write_text((files / "bundle.py").read_text().replace('SOURCES = "{}"', "SOURCES = " + json.dumps(json.dumps(code))))
         self.settings = {"dir": str(self.certificates), "group": grp.getgrgid(os.getgid()).gr_name, "reload": [], "port": self.server.port, "timeout": 1}
 
     def dokku(self, running="true"):

@@ -86,14 +86,14 @@ def test_one_certificate_that_fails_does_not_keep_the_others_back(renew, tmp_pat
 
 
 def test_it_runs_from_its_bundle(tmp_path):
-    """As the role writes it: one file of all sources, and the one that runs them."""
+    """As the role writes it: one file of all sources."""
     library = REPOSITORY / "plugins" / "module_utils" / "_acme"
     code = {"program": (ROLE / "files" / "renew.py").read_text(encoding="utf-8"), "_acme": ""}
     code.update({"_acme." + path.stem: path.read_text(encoding="utf-8") for path in library.glob("[a-z]*.py")})
-    (tmp_path / "code.json").write_text(json.dumps(code), encoding="utf-8")
-    (tmp_path / "__main__.py").symlink_to(ROLE / "files" / "bundle.py")
+    bundle = (ROLE / "files" / "bundle.py").read_text(encoding="utf-8")
+    (tmp_path / "renewal.py").write_text(bundle.replace('SOURCES = "{}"', "SOURCES = " + json.dumps(json.dumps(code))), encoding="utf-8")
     (tmp_path / "settings").write_text(json.dumps({"options": {}, "aws": {}, "certificates": {}, "dir": str(tmp_path), **settings()}), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-I", str(tmp_path), str(tmp_path / "settings")], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-I", str(tmp_path / "renewal.py"), str(tmp_path / "settings")], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
