@@ -18,7 +18,7 @@ author:
   - multiregion.paas contributors (@multiregion)
 description:
   - Reads the estate's groups and addresses and returns what a host has to let in. Everything else is to be dropped.
-  - Web hosts let everybody in on 80 and 443. SSH is open to everybody on admin hosts, and on all others to the admin hosts only.
+  - Web hosts let everybody in on 80 and 443, by UDP too where C(nginx_edge) and C(http3) in C(nginx_features) say that nginx listens there. SSH is open to everybody on admin hosts, and on all others to the admin hosts only.
     Postgres, Consul, Valkey and the image registry are open to those hosts of the estate that need them.
 positional: _input
 options:
@@ -112,8 +112,8 @@ def firewall_openings(hostvars: Mapping, groups: Mapping, host: str, ssh_port: i
     estate = _Estate(hostvars, groups, host)
     openings: list[dict] = []
 
-    def everybody(name: str, ports: list) -> None:
-        openings.append({"name": name, "protocols": ["tcp"], "ports": ports, "sources": []})
+    def everybody(name: str, ports: list, protocol: str = "tcp") -> None:
+        openings.append({"name": name, "protocols": [protocol], "ports": ports, "sources": []})
 
     def only(name: str, ports: list, hosts: Iterable[str], protocols: tuple = ("tcp",), public: bool = False) -> None:
         sources = estate.addresses(hosts, public)
@@ -126,6 +126,8 @@ def firewall_openings(hostvars: Mapping, groups: Mapping, host: str, ssh_port: i
         only("SSH from the admin hosts", [ssh_port], estate.members["paas_admin"], public=True)
     if estate.is_in("paas_dokku") or estate.is_in("paas_edge"):
         everybody("web", [80, 443])
+        if hostvars[host].get("nginx_edge") and "http3" in (hostvars[host].get("nginx_features") or ()):
+            everybody("web by HTTP/3", [443], "udp")
     if estate.is_in("paas_postgres"):
         only("Postgres", [5432], estate.members["paas_postgres"] + estate.members["paas_dokku"])
     if estate.is_in("paas_admin"):

@@ -49,7 +49,8 @@ async def serve(reader, writer):
             if path == b"/events":
                 await events(writer)
             await reader.readexactly(int(headers.get(b"content-length", 0)))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(NAME), NAME))
+            more = b"Strict-Transport-Security: max-age=1\r\n" if path == b"/strict" else b""
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n%sContent-Length: %d\r\n\r\n%s" % (more, len(NAME), NAME))
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
         pass

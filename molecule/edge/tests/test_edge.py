@@ -205,13 +205,30 @@ def test_what_a_user_sees(edge):
     assert shell("edge-3", f"{ask}/ --http2") == "200 2"
     assert shell("edge-3", f"curl -s -o /dev/null -w '%{{http_code}}' -H 'Host: todo.paas.test' http://{EDGES[edge]}/") == "308"
     assert shell("edge-3", f"curl -sk --resolve other.test:443:{EDGES[edge]} https://other.test/; echo $?") == "35"
-    shell(edge, "mkdir -p /var/lib/paas; touch /var/lib/paas/drained")
+
+
+def test_a_site_speaks_http3():
+    ask = f"curl -sk -o /dev/null --resolve todo.paas.test:443:{EDGES['edge-2']} https://todo.paas.test/"
+    assert shell("edge-3", f"{ask} -w '%header{{alt-svc}}'") == 'h3=":443"; ma=86400'
+    assert shell("edge-3", f"{ask} --http3-only -w '%{{http_code}} %{{http_version}}'") == "200 3"
+
+
+@pytest.mark.parametrize(("url", "expected"), [("https://{}/", ["max-age=31536000"]), ("https://{}/strict", ["max-age=1"]), ("http://{}/", [])])
+@pytest.mark.parametrize("edge", EDGES)
+def test_browsers_are_told_to_keep_to_tls(edge, url, expected):
+    headers = shell("edge-3", f"curl -sk -o /dev/null -D - --connect-to ::{EDGES[edge]}: {url.format('todo.paas.test')}").lower().splitlines()
+    assert [header.partition(": ")[2].strip() for header in headers if header.startswith("strict-transport-security")] == expected
+
+
+def test_a_drained_edge_says_so_to_checkers_and_serves_on():
+    ask = f"curl -sk -o /dev/null -w '%{{http_code}}' --resolve todo.paas.test:443:{EDGES['edge-2']} https://todo.paas.test"
+    play("drain.yml", "--limit", "edge-2", edge_step="drain")
     try:
-        assert shell("edge-3", f"{ask}/.well-known/region-health") == "503 2"
-        assert shell("edge-3", f"{ask}/") == "200 2"
+        assert shell("edge-3", f"{ask}/.well-known/region-health") == "503"
+        assert shell("edge-3", f"{ask}/") == "200"
     finally:
-        shell(edge, "rm /var/lib/paas/drained")
-    assert shell("edge-3", f"{ask}/.well-known/region-health") == "200 2"
+        play("drain.yml", "--limit", "edge-2", edge_step="undrain")
+    assert shell("edge-3", f"{ask}/.well-known/region-health") == "200"
 
 
 def test_who_follows_consul():

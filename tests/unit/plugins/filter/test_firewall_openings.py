@@ -87,6 +87,20 @@ def test_an_edge_host_is_a_web_host():
     assert openings("edge", {**GROUPS, "paas_edge": ["edge"]}, hostvars)["web"] == (["tcp"], [80, 443], [])
 
 
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, None),
+        ({"nginx_edge": [{"name": "todo"}]}, None),
+        ({"nginx_features": ["http2", "http3"]}, None),
+        ({"nginx_edge": [{"name": "todo"}], "nginx_features": ["http2", "http3"]}, (["udp"], [443], [])),
+    ],
+)
+def test_an_edge_with_http3_is_reached_by_udp(variables, expected):
+    hostvars = {**HOSTVARS, "a-web-1": {**HOSTVARS["a-web-1"], **variables}}
+    assert openings("a-web-1", hostvars=hostvars).get("web by HTTP/3") == expected
+
+
 @pytest.mark.parametrize("address", [None, "a.example.com", "10.1.0.300"])
 def test_an_address_that_is_none(address):
     hostvars = {**HOSTVARS, "b-web": {"paas_region": "b", "paas_private_address": address}}
