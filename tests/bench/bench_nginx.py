@@ -139,9 +139,8 @@ def killed(times: int) -> list[float]:
         command = f"h2load -D 15 -c 4 -m 2 --connect-to={ADDRESSES[EDGE]} https://logged.paas.test/"
         load = subprocess.Popen(["docker", "exec", f"paas-lab-{CLIENT}", "sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         time.sleep(3)
-        shell(BACKEND, "systemctl kill --signal=KILL app@8001")
         # All machines have this computer's clock.
-        at = time.time()
+        at = float(shell(BACKEND, "systemctl kill --signal=KILL app@8001; date +%s.%N"))
         output = load.communicate()[0]
         entries = [line.split(" ", 2) for line in shell(EDGE, "cat /var/log/nginx/bench.log; : > /var/log/nginx/bench.log").splitlines()]
         asked = [float(when) - at for when, _status, upstream in entries if f"{ADDRESSES[BACKEND]}:8001" in upstream and float(when) > at]
