@@ -156,9 +156,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=8, help="of each measurement")
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--standing", action="store_true", help="take the machines as they stand, and leave them so")
     parser.add_argument("--keep", action="store_true", help="leave the machines running")
     options = parser.parse_args()
-    molecule("converge")
+    if not options.standing:
+        molecule("converge")
     try:
         prepare()
         instances(list(PORTS))
@@ -167,7 +169,7 @@ def main() -> int:
         instances([8001])
         delays = killed(options.kills)
     finally:
-        if not options.keep:
+        if not options.keep and not options.standing:
             molecule("cleanup")
     folder = PROJECT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)

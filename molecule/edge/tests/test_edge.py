@@ -28,11 +28,11 @@ EDGES = {"edge-1": "198.18.1.111", "edge-2": "198.18.1.112"}
 HERE = ("edge-1", "edge-2", "edge-3", "edge-4")
 # A line a URI: the number and the instance that answered.
 ASK = """
-import http.client, ssl, sys
-context = ssl._create_unverified_context()
-connection = http.client.HTTPSConnection("{address}", context=context)
+import http.client, socket, ssl
+connection = http.client.HTTPConnection("{site}.paas.test")
+connection.sock = ssl._create_unverified_context().wrap_socket(socket.create_connection(("{address}", 443)), server_hostname="{site}.paas.test")
 for number in range({count}):
-    connection.request("GET", "{path}" + str(number), headers={{"Host": "{site}.paas.test"}})
+    connection.request("GET", "{path}" + str(number))
     answer = connection.getresponse()
     print(number, answer.status, answer.read().decode().split("\\n")[0])
 """
