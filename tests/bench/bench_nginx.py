@@ -74,6 +74,22 @@ backend instances
 """
 
 
+REGISTER = """
+import json, sys
+path = "/etc/paas/consul/services.json"
+with open(path) as file:
+    text = json.dumps(json.load(file)["services"][0])
+services = []
+for port in map(int, sys.argv[1:]):
+    service = json.loads(text)
+    service.update(id=f"app-todo-{port}", port=port)
+    service["checks"][0]["args"][-1] = f"http://127.0.0.1:{port}/health"
+    services.append(service)
+with open(path, "w") as file:
+    json.dump({"services": services}, file)
+"""
+
+
 def molecule(action: str) -> None:
     environment = {"ANSIBLE_COLLECTIONS_PATH": str(PROJECT / ".collections"), **os.environ}
     subprocess.run([str(Path(sys.executable).parent / "molecule"), action, "-s", "edge"], cwd=PROJECT, env=environment, check=True)
@@ -87,14 +103,9 @@ def shell(name: str, script: str, data: str | None = None) -> str:
     return done.stdout.strip()
 
 
-def instances(ports: list) -> None:
-    """Let Consul know the instances on these ports of edge-4; who does not listen is not healthy."""
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), str(PROJECT / "molecule/edge/consul.yml"), "--limit", BACKEND]
-    command += ["-e", json.dumps({"edge_ports": ports})]
-    for inventory in ("hosts.yml", "edge.yml"):
-        command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
-    environment = {"ANSIBLE_COLLECTIONS_PATH": str(PROJECT / ".collections"), **os.environ}
-    subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL, check=True)
+def instances(ports: tuple) -> None:
+    """Let Consul know the instances on these ports of edge-4, as the role would write them."""
+    shell(BACKEND, f"python3 - {' '.join(map(str, ports))} && systemctl reload consul", REGISTER)
 
 
 def apps(action: str) -> None:
@@ -171,12 +182,12 @@ def main() -> int:
         molecule("converge")
     try:
         prepare()
-        instances(list(PORTS))
+        instances(PORTS)
         apps("stop")
         time.sleep(10)
         rows = side_by_side(options.rounds, options.seconds)
         apps("start")
-        instances([8001])
+        instances((8001,))
         delays = killed(options.kills)
     finally:
         if not options.keep and not options.standing:
