@@ -51,7 +51,7 @@ server {
 """
 HAPROXY = """
 global
-  maxconn 20000
+  maxconn 400
   ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
   mode http
