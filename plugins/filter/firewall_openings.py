@@ -18,7 +18,8 @@ author:
   - multiregion.paas contributors (@multiregion)
 description:
   - Reads the estate's groups and addresses and returns what a host has to let in. Everything else is to be dropped.
-  - Web hosts let everybody in on 80 and 443, by UDP too where C(nginx_edge) and C(http3) in C(nginx_features) say that nginx listens there. SSH is open to everybody on admin hosts, and on all others to the admin hosts only.
+  - Web hosts let everybody in on 80 and 443, by UDP too where C(nginx_edge) and C(http3) in C(nginx_features) say that nginx listens there.
+    SSH is open to everybody on admin hosts, and on all others to the admin hosts only.
     Postgres, Consul, Valkey and the image registry are open to those hosts of the estate that need them.
 positional: _input
 options:
