@@ -95,7 +95,7 @@ options:
   lift_fence:
     description:
       - For O(state=promoted), start a fenced server as the primary that it was.
-      - For a runbook that has fenced the server itself and knows that no other was promoted since. Only after a clean stop.
+      - For a runbook that has fenced the server itself and knows that no other was promoted since.
     type: bool
     default: false
   timeout:
@@ -173,6 +173,13 @@ steps:
   returned: success
   sample:
     - Take a base backup of the primary
+promotion_begun:
+  description:
+    - Whether the server was asked to promote itself. After a failure with V(true) it may become a primary at any later time; with
+      V(false) it stays a follower.
+  type: bool
+  returned: always
+  sample: false
 kept_aside:
   description: Where a replaced data directory is kept.
   type: str
@@ -337,6 +344,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    follower = None
     try:
         cluster = Cluster(params["cluster"], params["timeout"])
         request = Request(
@@ -352,13 +360,14 @@ def main() -> None:
         before, after, action = follower.run()
         result = report(cluster, after)
     except PostgresError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), promotion_begun=follower is not None and follower.promotion_begun)
     module.exit_json(
         changed=action != "none",
         action=action,
         steps=follower.steps,
         kept_aside=follower.kept_aside,
         dropped_slots=follower.dropped_slots,
+        promotion_begun=follower.promotion_begun,
         diff={"before": summary(before), "after": summary(after) if action != "none" else summary(before)},
         **result,
     )

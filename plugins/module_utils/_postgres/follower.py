@@ -62,6 +62,8 @@ class Follower:
         self.kept_aside: t.Optional[str] = None
         self.steps: list[str] = []
         self.dropped_slots: list[str] = []
+        # Once asked, a server may promote itself at any later time, also after this has given up waiting.
+        self.promotion_begun = False
         self.passfile: t.Optional[str] = None
         self.conninfo: dict[str, t.Any] = {}
         self.slot = request.slot or slot_name(hostname.split(".")[0])
@@ -229,6 +231,7 @@ class Follower:
         self.cluster.remove_standby_signal()
 
     def _do_promote(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        self.promotion_begun = True
         self.cluster.promote()
 
     def _do_checkpoint(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:

@@ -28,6 +28,8 @@ PARTIAL = "partial"
 COMPLETE = "complete"
 
 CLEAN_STATES = ("shut down", "shut down in recovery")
+# Of a stopped server that was writable to the end, however it ended.
+PRIMARY_STATES = ("shut down", "shutting down", "in production")
 
 
 @dataclass(frozen=True)
@@ -210,10 +212,8 @@ def _promote(current: Current, desired: Desired) -> Plan:
 
 def _put_back(current: Current) -> Plan:
     """A primary that was fenced for a switchover which then did not take place."""
-    if current.running or current.control_state != "shut down":
-        raise Refused(
-            f"the fence is not lifted: only a server that was a primary and was shut down cleanly can be put back, its state is {current.control_state}"
-        )
+    if current.running or current.rewinding or current.control_state not in PRIMARY_STATES:
+        raise Refused(f"the fence is not lifted: only a stopped server that was a primary can be put back, its state is {current.control_state}")
     steps = []
     if current.standby_signal:
         steps.append(Step("remove_standby_signal", "Remove standby.signal"))
