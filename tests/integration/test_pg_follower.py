@@ -22,7 +22,20 @@ def network():
     docker("network", "rm", NETWORK, check=False)
 
 
-@pytest.fixture(scope="module", params=[17, 15])
+# What differs between versions is in these; PAAS_TEST_FULL=1 runs all on every version.
+ON_EVERY_VERSION = {
+    "test_clone_and_leave_alone", "test_switchover_and_back", "test_the_candidate_sees_the_shutdown_itself",
+    "test_a_diverged_primary_is_rewound", "test_fenced_holds", "test_a_follower_whose_log_is_gone",
+}
+
+
+def pytest_generate_tests(metafunc):
+    if "machines" in metafunc.fixturenames:
+        every = metafunc.function.__name__ in ON_EVERY_VERSION or os.environ.get("PAAS_TEST_FULL")
+        metafunc.parametrize("machines", [17, 15] if every else [17], indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def machines(request, network):
     version = request.param
     image = build_image(version)
@@ -38,17 +51,8 @@ def machines(request, network):
             server.remove()
 
 
-# What differs between versions is in these; PAAS_TEST_FULL=1 runs all on every version.
-ON_EVERY_VERSION = {
-    "test_clone_and_leave_alone", "test_switchover_and_back", "test_the_candidate_sees_the_shutdown_itself",
-    "test_a_diverged_primary_is_rewound", "test_fenced_holds", "test_a_follower_whose_log_is_gone",
-}
-
-
 @pytest.fixture
-def empty(machines, request):
-    if machines[0].version != 17 and request.node.originalname not in ON_EVERY_VERSION and not os.environ.get("PAAS_TEST_FULL"):
-        pytest.skip("on the newest version only; PAAS_TEST_FULL=1 runs it")
+def empty(machines):
     for server in machines:
         server.wipe()
     return machines
