@@ -75,3 +75,11 @@ def test_the_slot_of_an_absent_follower_waits_without_keeping_log(host):
 def test_the_unit_of_the_cluster_runs(host):
     assert host.service("postgresql@15-estate").is_running
     assert host.run("pg_lsclusters -h").stdout.split()[:4] == ["15", "estate", "5433", "online"]
+
+
+def test_nothing_is_left_of_the_isolation_guard(host):
+    """side_effect.yml has had one."""
+    assert host.run("ls /etc/systemd/system | grep paas-postgres-guard").stdout == ""
+    assert host.run("pgrep -f '[p]aas-postgres-guard'").stdout == ""
+    assert not host.file("/etc/postgresql/15/estate/pg_hba.conf").contains("paas_guard")
+    assert sql(host, "SELECT to_regclass('paas_guard') IS NULL") == "t"
