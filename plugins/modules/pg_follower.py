@@ -20,8 +20,8 @@ options:
   cluster:
     description:
       - The cluster in Debian's layout, as version and name. Its configuration has to exist, its data directory need not.
+      - Without it, the only one that this host has a configuration of.
     type: str
-    required: true
   state:
     description:
       - V(following) makes it a follower of O(primary), by a base backup where there is no cluster yet. A changed O(primary) or
@@ -92,6 +92,12 @@ options:
       - V(shutdown) waits for the same proof in this server's own log, that its last record is the primary's shutdown checkpoint. So
         a switchover promotes while the task that stops the primary still runs.
     type: str
+  await_promotion:
+    description:
+      - For O(state=following), wait until O(primary) is one, when it is itself still a follower that is about to be promoted. So it has its
+        followers at once.
+    type: bool
+    default: false
   lift_fence:
     description:
       - For O(state=promoted), start a fenced server as the primary that it was.
@@ -314,7 +320,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._postgres.followe
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "cluster": {"type": "str", "required": True},
+            "cluster": {"type": "str"},
             "state": {"type": "str", "choices": ["following", "detached", "promoted", "fenced"], "required": True},
             "primary": {
                 "type": "dict",
@@ -336,6 +342,7 @@ def main() -> None:
             "slot": {"type": "str"},
             "on_divergence": {"type": "str", "choices": ["fail", "rewind", "reclone"], "default": "fail"},
             "after_lsn": {"type": "str"},
+            "await_promotion": {"type": "bool", "default": False},
             "lift_fence": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "bandwidth_limit": {"type": "str"},
@@ -346,7 +353,7 @@ def main() -> None:
     params = module.params
     follower = None
     try:
-        cluster = Cluster(params["cluster"], params["timeout"])
+        cluster = Cluster(params["cluster"] or Cluster.only(), params["timeout"])
         request = Request(
             state=params["state"],
             primary=Primary(**params["primary"]) if params["primary"] else None,
@@ -354,6 +361,7 @@ def main() -> None:
             on_divergence=params["on_divergence"],
             after_lsn=params["after_lsn"],
             bandwidth_limit=params["bandwidth_limit"],
+            await_promotion=params["await_promotion"],
             lift_fence=params["lift_fence"],
         )
         follower = Follower(cluster, request, socket.gethostname(), check=module.check_mode)

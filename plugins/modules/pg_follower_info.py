@@ -18,8 +18,8 @@ options:
   cluster:
     description:
       - The cluster in Debian's layout, as version and name.
+      - Without it, the only one that this host has a configuration of.
     type: str
-    required: true
   timeout:
     description:
       - Seconds within which the server has to answer.
@@ -55,6 +55,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+cluster:
+  description: The cluster that was asked, null where this host has none.
+  type: str
+  returned: success
+  sample: 17/main
 role:
   description: V(primary), V(follower), or V(absent) where there is no cluster. For a stopped server, what it would be when started.
   type: str
@@ -189,12 +194,15 @@ from ansible_collections.multiregion.paas.plugins.module_utils._postgres.followe
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"cluster": {"type": "str", "required": True}, "timeout": {"type": "int", "default": 15}},
+        argument_spec={"cluster": {"type": "str"}, "timeout": {"type": "int", "default": 15}},
         supports_check_mode=True,
     )
     try:
-        cluster = Cluster(module.params["cluster"], module.params["timeout"])
-        module.exit_json(changed=False, **report(cluster, cluster.read()))
+        name = module.params["cluster"] or Cluster.only()
+        if name is None:
+            module.exit_json(changed=False, cluster=None, role="absent", running=False, accepting=False, fenced=False, detached=False, slots=[], followers=[])
+        cluster = Cluster(name, module.params["timeout"])
+        module.exit_json(changed=False, cluster=name, **report(cluster, cluster.read()))
     except PostgresError as error:
         module.fail_json(msg=str(error))
 

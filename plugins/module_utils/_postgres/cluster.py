@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
+import glob
 import json
 import os
 import pwd
@@ -74,7 +75,9 @@ def _literal(text: str) -> str:
 class Cluster:
     """One cluster of this host. Programs of PostgreSQL's run as the owner of its files, never as root."""
 
-    def __init__(self, name: str, timeout: float = 60) -> None:
+    def __init__(self, name: t.Optional[str], timeout: float = 60) -> None:
+        if name is None:
+            raise PostgresError("this host has no configuration of a cluster; install and configure PostgreSQL first")
         match = re.match(r"^(\d+)/([A-Za-z0-9_.-]+)$", name)
         if match is None:
             raise PostgresError(f"{name!r} does not name a cluster; it is a version and a name, such as 17/main")
@@ -96,6 +99,15 @@ class Cluster:
         home = self.owner.pw_dir if self.owner else "/var/lib/postgresql"
         self.state_dir = os.path.join(home, ".paas", f"{self.version}-{self.short_name}")
         self._lock: t.Optional[t.IO[str]] = None
+
+    @staticmethod
+    def only() -> t.Optional[str]:
+        """The name of the only cluster that this host has a configuration of, None where it has none."""
+        found = sorted(glob.glob("/etc/postgresql/*/*/postgresql.conf"))
+        names = ["/".join(path.split("/")[3:5]) for path in found]
+        if len(names) > 1:
+            raise PostgresError("this host has more than one cluster, say which one: " + ", ".join(names))
+        return names[0] if names else None
 
     # Files
 

@@ -44,6 +44,7 @@ class Request:
     on_divergence: str = "fail"
     after_lsn: t.Optional[str] = None
     bandwidth_limit: t.Optional[str] = None
+    await_promotion: bool = False
     lift_fence: bool = False
 
 
@@ -110,6 +111,8 @@ class Follower:
                 action = "attached" if before.role == "follower" else "none"
         for _round in range(_ROUNDS):
             upstream = self._upstream() if self.request.state == "following" else None
+            if upstream is not None and upstream.in_recovery and self.request.await_promotion and not self.check:
+                upstream = self._promoted_upstream()
             planned = p.plan(current, desired, upstream)
             action = p.gravest(action, planned.action)
             self.steps += [step.tell for step in planned.steps]
@@ -155,6 +158,16 @@ class Follower:
             pass
         self.cluster.write(path, line)
         return True
+
+    def _promoted_upstream(self) -> p.Upstream:
+        found = []
+
+        def promoted() -> bool:
+            found.append(self._upstream())
+            return not found[-1].in_recovery
+
+        self.cluster.wait(f"The promotion of {self.conninfo['host']}", promoted)
+        return found[-1]
 
     def _upstream(self) -> p.Upstream:
         primary = t.cast(Primary, self.request.primary)
