@@ -56,6 +56,12 @@ def new_primary(old):
     return primary
 
 
+def late(beside, primary):
+    """The rows that the old primary has acknowledged after the promotion of another."""
+    promoted = estate.promoted_at(primary)
+    return [moment for _number, moment in beside.acknowledged if moment > promoted]
+
+
 def taken_back(old):
     primary = new_primary(old)
     run("rejoin", f"rejoin={old}", "on_divergence=rewind")
@@ -77,6 +83,24 @@ def test_a_switchover_loses_nothing(name):
         assert all("changed=0" in line for line in again.splitlines() if "changed=" in line), again[-6000:]
 
 
+def test_a_candidate_that_fails_has_the_old_primary_put_back():
+    """Its replay stands still, so that it never sees the shutdown checkpoint."""
+    old = the_primary()
+    target = others(old)[0]
+    with Writer() as writer:
+        estate.shell(target, "pkill -STOP -f '[s]tartup recovering'", check=True)
+        try:
+            told = run("switchover", f"new_primary={target}", "switchover_timeout=5", check=False)
+        finally:
+            estate.shell(target, "pkill -CONT -f '[s]tartup recovering'", check=True)
+        assert told.returncode != 0 and f"{old}: the primary again, nothing was lost" in " ".join(told.stdout.split()), told.stdout[-6000:]
+        writer.await_more(20)
+    print(f"\nput back {old}: writes down for {writer.gap():.1f} s")
+    assert estate.primaries() == [old]
+    assert writer.lost(old) == []
+    estate.followed_by_all(old, others(old))
+
+
 def test_without_evidence_nobody_takes_over():
     # Its guard may still hear the region that does not answer.
     old, asked, silent = "failover-1", "failover-2", "failover-3"
@@ -93,7 +117,7 @@ def test_without_evidence_nobody_takes_over():
 
 def test_a_killed_primary_is_fenced_by_ssh():
     old = the_primary()
-    with Writer() as writer:
+    with Writer() as writer, Writer(nodes=[old]) as beside:
         estate.shell(old, "pkill -KILL -x postgres")
         started = time.time()
         told = run("failover", "accept_loss=yes").stdout
@@ -103,15 +127,18 @@ def test_a_killed_primary_is_fenced_by_ssh():
     print(f"\nfailover to {primary}, fenced by SSH: first row {writer.first_after(started + 0.5) - started:.1f} s after the command, {len(lost)} rows lost")
     assert primary != old
     assert not lost or "exactly" in told, "rows were lost without a word"
+    assert late(beside, primary) == []
     assert estate.shell(old, "pgrep -x postgres") == ""
     taken_back(old)
 
 
-def test_a_primary_that_is_cut_off_closes_by_itself():
-    """Away for SSH and for both other regions; the apps beside it still write to it, until its guard ends that."""
+@pytest.mark.parametrize("regions", [2, 1], ids=["cut off from both regions", "cut off from one region"])
+def test_a_primary_that_is_cut_off_closes_by_itself(regions):
+    """Away for SSH and for other regions; the apps beside it still write to it, until its guard ends that. Where it is only cut off from one
+    region, the follower in the other one lets go of it."""
     old = the_primary()
     with Writer() as writer, Writer(nodes=[old]) as beside:
-        estate.cut(old, *(estate.REGIONS[name] for name in others(old)), ssh=True)
+        estate.cut(old, *[estate.REGIONS[name] for name in others(old)][:regions], ssh=True)
         started = time.time()
         try:
             told = run("failover", "accept_loss=yes").stdout
@@ -125,12 +152,12 @@ def test_a_primary_that_is_cut_off_closes_by_itself():
         last = beside.acknowledged[-1][1]
         time.sleep(3)
         assert refused_writes(estate.urls(nodes=[old])), "the old primary takes writes again, though nobody follows it"
-    late = [moment for _number, moment in beside.acknowledged if moment > promoted]
+    after = late(beside, primary)
     print(
         f"\nfailover to {primary} by its guard: it closed {last - started:.1f} s after the cut, promoted {promoted - started:.1f} s and first row"
-        f" {writer.first_after(promoted) - started:.1f} s after the command, {len(late)} rows on the old primary after the promotion"
+        f" {writer.first_after(promoted) - started:.1f} s after the command, {len(after)} rows on the old primary after the promotion"
     )
-    assert late == []
+    assert after == []
     estate.fence(old)
     taken_back(old)
 
@@ -183,22 +210,24 @@ def test_a_frozen_machine_is_powered_off_by_the_cloud(cloud):
 @pytest.mark.parametrize(
     "playbook, task",
     [
-        ("switchover", "Stop the old primary and promote the candidate"),
+        ("switchover", "Promote the candidate"),
         ("switchover", "postgres_follower : Follow the primary"),
         ("failover", "Promote the new primary"),
     ],
 )
 def test_a_killed_runbook_is_run_again(playbook, task):
-    """Killed somewhere within a step that changes something; the second run brings one primary that all others follow."""
+    """Killed somewhere within a step that changes something; the second run brings one primary that all others follow. The failover is from
+    a server whose processes are frozen, and go on afterwards where they still are."""
     delay = random.Random(f"{SEED} {playbook} {task}").uniform(0, 1.5)
     old = the_primary()
     target, third = others(old)
     arguments = [f"new_primary={target}"] + ["accept_loss=yes"] * (playbook == "failover")
-    with Writer() as writer:
+    with Writer() as writer, Writer(nodes=[old]) as beside:
         if playbook == "failover":
-            estate.shell(old, "pkill -KILL -x postgres")
+            estate.shell(old, "pkill -STOP -x postgres")
         estate.run_killed(playbook, *arguments, at=task, after=delay)
         run(playbook, *arguments)
+        estate.shell(old, "pkill -CONT -x postgres")
         writer.await_more(20)
     lost = writer.lost(target)
     print(f"\n{playbook} killed {delay:.2f} s into {task!r} (seed {SEED}): {len(writer.acknowledged)} rows acknowledged, {len(lost)} lost")
@@ -206,16 +235,21 @@ def test_a_killed_runbook_is_run_again(playbook, task):
     # Who was failed over stays held down until it is taken back.
     estate.followed_by_all(target, [third] if playbook == "failover" else [old, third])
     assert lost == [] or playbook == "failover"
+    assert late(beside, target) == []
 
 
-def test_the_status_tells_of_every_server(tmp_path):
+def test_the_status_tells_of_every_server_and_one_that_is_gone_keeps_no_log(tmp_path):
     """As the test before has left it: a primary, a follower, here frozen, and one that is fenced."""
     primary = the_primary()
     (fenced,) = [name for name in others(primary) if sql(name, "SELECT 1") != "1"]
     (follower,) = [name for name in others(primary) if name != fenced]
+    slot = f"SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'paas_{follower.replace('-', '_')}'"
     estate.docker("pause", f"paas-lab-{follower}")
     try:
         shown = run("status", f"json={tmp_path}/status.json").stdout
+        assert sql(primary, slot) == "1"
+        run("remove_follower", f"follower={follower}", "gone=yes")
+        assert sql(primary, slot) == "0"
     finally:
         estate.docker("unpause", f"paas-lab-{follower}")
     rows = {row["host"]: row for row in json.loads((tmp_path / "status.json").read_text())["postgres"]}
