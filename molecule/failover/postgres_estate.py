@@ -74,7 +74,7 @@ def run_killed(name, *arguments, at, after):
 
 def fence(name):
     """What an operator does with a server that came back as a second primary."""
-    command = ["ansible", name, *INVENTORIES, "-m", "multiregion.paas.pg_follower", "-a", "cluster=17/main state=fenced"]
+    command = ["ansible", name, *INVENTORIES, "-m", "multiregion.paas.pg_follower", "-a", "state=fenced"]
     done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:]
 
