@@ -57,9 +57,10 @@ def new_primary(old):
 
 
 def late(beside, primary):
-    """The rows that the old primary has acknowledged after the promotion of another."""
-    promoted = estate.promoted_at(primary)
-    return [moment for _number, moment in beside.acknowledged if moment > promoted]
+    """The rows that the old primary has committed after the promotion of another: not there, and acknowledged later. A row that is there was
+    committed before, however late this computer has heard of it."""
+    promoted, missing = estate.promoted_at(primary), set(beside.lost(primary))
+    return [number for number, moment in beside.acknowledged if number in missing and moment > promoted]
 
 
 def taken_back(old):
