@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, DeployFailed
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.info import reports
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "lab" / "dokku"))
@@ -57,10 +58,14 @@ def host(tmp_path) -> Sandbox:
     return box
 
 
+def runner(box: Sandbox) -> Runner:
+    found = Runner()
+    found._environment = dict(box.environ)
+    return found
+
+
 def declare(box: Sandbox, check: bool = False, **params):
-    runner = Runner()
-    runner._environment = dict(box.environ)
-    return Task(params, runner=runner).run(check_mode=check)
+    return Task(params, runner=runner(box)).run(check_mode=check)
 
 
 def report(box: Sandbox, *words: str) -> str:
@@ -148,3 +153,14 @@ def test_empty_is_empty_and_absent_is_gone(host):
     assert declare(host, name="demo", domains=[], ports=[], **empty)["changed"] is False
     assert declare(host, name="demo", state="absent", confirm="demo")["changed"]
     assert declare(host, name="demo", state="absent")["changed"] is False
+
+
+def test_what_apps_are(host):
+    declare(host, **{**WHOLE, "certificate": pair("demo.example.org"), "deploy": {"image": "local/demo:1"}})
+    declare(host, name="empty")
+    demo, empty = reports(runner(host), None, "salt")
+    assert (demo["name"], demo["running"], demo["release"]["source"], demo["processes"]) == ("demo", "true", "local/demo:1", {"web": 2})
+    assert demo["domains"] == WHOLE["domains"] and set(demo["certificate"]) == {"serial", "expires"}
+    assert {"TOKEN", "WORKERS"} <= set(demo["config"]) and "line one" not in json.dumps(demo)
+    assert (empty["name"], empty["running"], empty["release"]["source"], empty["certificate"]) == ("empty", "false", "", None)
+    assert reports(runner(host), ["nope"], "salt") == [{"name": "nope", "exists": False}]

@@ -242,9 +242,12 @@ def urls(current: Current, desired: Desired) -> List[str]:
     return sorted(found)
 
 
+def origin(source: str) -> Dict[str, str]:
+    """A release by where it came from, and its digest when that is known."""
+    return {"source": source, "digest": source.rpartition("@")[2] if "@sha256:" in source else ""}
+
+
 def release(current: Current, desired: Desired, plan: Plan) -> Dict[str, str]:
     """What runs once the plan is carried out."""
     deploying = any(step.kind == "deploy" for step in plan.steps)
-    source = desired.deploy.source if deploying and desired.deploy else current.deploy_metadata
-    digest = source.rpartition("@")[2] if "@sha256:" in source else ""
-    return {"source": source, "digest": digest}
+    return origin(desired.deploy.source if deploying and desired.deploy else current.deploy_metadata)

@@ -81,6 +81,8 @@ class FakeDokku(Runner):
         if command.program == "openssl":
             self.commands.append(command)
             text = (command.stdin or b"").decode()
+            if "-serial" in command.words:
+                return ok("serial=0A1B\nnotAfter=Dec 21 02:58:30 2026 GMT\n")
             return ok("PUBLIC " + text.split("#")[1]) if "#" in text else bad("unable to load")
         if command.program == "docker":
             return self.docker(command)
@@ -157,7 +159,7 @@ class FakeDokku(Runner):
         app = self.app(words)
         if not app:
             return self.missing(words)
-        if "--deployed" in words:
+        if "--deployed" in words or "--running" in words:
             return ok("true\n" if app.running else "false\n")
         return ok(app.ps.get("restart-policy", "") + "\n")
 

@@ -14,6 +14,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors imp
     DeployFailed,
     DokkuUnavailable,
 )
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.info import reports
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import PENDING_KEY
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task, shown
 from fake_dokku import FakeDokku
@@ -439,3 +440,17 @@ def test_killed_at_any_command_and_run_again(target):
             side["todo"]["env_running"].pop(PENDING_KEY, None)
         assert mine == its, f"after a kill at step {step}"
         assert run(dokku, **target)["changed"] is False
+
+
+def test_what_apps_are_without_their_secrets(dokku):
+    run(dokku, **WHOLE)
+    run(dokku, name="empty")
+    found = {app["name"]: app for app in reports(dokku, ["todo", "empty", "nope"], "salt")}
+    assert found["nope"] == {"name": "nope", "exists": False}
+    assert (found["empty"]["running"], found["empty"]["release"]["source"], found["empty"]["certificate"]) == ("false", "", None)
+    todo = found["todo"]
+    assert (todo["running"], todo["release"]["digest"], todo["processes"]) == ("true", "sha256:" + "a" * 64, {"web": 2})
+    assert todo["domains"] == WHOLE["domains"] and todo["certificate"] == {"serial": "0a1b", "expires": "2026-12-21T02:58:30Z"}
+    assert set(todo["config"]) == {"SECRET", "WORKERS", "DEBUG", "GIT_REV"} and "sesame-open" not in json.dumps(todo)
+    assert reports(dokku, ["todo"], "salt")[0] == todo
+    assert reports(dokku, ["todo"], "pepper")[0]["config"]["SECRET"] != todo["config"]["SECRET"]
