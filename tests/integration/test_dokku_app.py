@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner, SshTarget
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import BadDeclaration, DeployFailed
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.info import reports
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task
@@ -164,3 +164,27 @@ def test_what_apps_are(host):
     assert {"TOKEN", "WORKERS"} <= set(demo["config"]) and "line one" not in json.dumps(demo)
     assert (empty["name"], empty["running"], empty["release"]["source"], empty["certificate"]) == ("empty", "false", "", None)
     assert reports(runner(host), ["nope"], "salt") == [{"name": "nope", "exists": False}]
+
+
+# What sshd and Dokku's forced command do with the line that a deployer sends.
+SSH = """#!/bin/sh
+for word in "$@"; do line=$word; done
+unset DOKKU_QUIET_OUTPUT
+FINGERPRINT=deployer SSH_ORIGINAL_COMMAND=$line exec dokku
+"""
+
+
+def test_over_ssh_as_the_dokku_user(host, tmp_path):
+    (tmp_path / "ssh").write_text(SSH, encoding="utf-8")
+    (tmp_path / "ssh").chmod(0o755)
+    host.environ["PATH"] = f"{tmp_path}:{host.environ['PATH']}"
+    far = Runner(SshTarget("apps.example.test"))
+    far._environment = dict(host.environ)
+    params = {**WHOLE, "certificate": pair("demo.example.org"), "deploy": {"image": "local/demo:1"}}
+    assert Task(params, runner=far).run(check_mode=False)["restarted"]
+    assert json.loads(report(host, "--quiet config:export --format json demo"))["TOKEN"] == WHOLE["config"]["TOKEN"]
+    assert report(host, "docker-options:report demo --docker-options-deploy").strip().endswith("--label x=y")
+    assert Task(params, runner=far).run(check_mode=False)["changed"] is False
+    with pytest.raises(DeployFailed, match="1 failed checks"):
+        Task({"name": "demo", "deploy": {"image": "local/demo:bad"}}, runner=far).run(check_mode=False)
+    assert json.loads(report(host, "apps:report demo --format json"))["deploy-source-metadata"] == "local/demo:1"
