@@ -19,6 +19,8 @@ ALTER TABLE paas.releases ADD COLUMN IF NOT EXISTS breaks_older boolean NOT NULL
 ALTER TABLE paas.releases ADD COLUMN IF NOT EXISTS running_on text;
 -- When a deploy of it began that has not brought it to every region yet.
 ALTER TABLE paas.releases ADD COLUMN IF NOT EXISTS attempted_at timestamptz;
+-- Whether that deploy is a rollback, which another rollback goes on with.
+ALTER TABLE paas.releases ADD COLUMN IF NOT EXISTS going_back boolean NOT NULL DEFAULT false;
 WITH running AS (
   SELECT id, digest, running_on AS host, extract(epoch FROM clock_timestamp() - released_at)::integer AS seconds
     FROM paas.releases WHERE app = :'app' AND running_on IS NOT NULL

@@ -1,5 +1,5 @@
--- What the ledger says of each app, as one JSON object: the release that runs, the one before it, all that were released, whether a
--- deploy has not got through, and for each release the later one, if any, after which it does not work any more.
+-- What the ledger says of each app, as one JSON object: the release that runs, the one that a rollback goes to, all that were released,
+-- and for each release the later one, if any, after which it does not work any more.
 SELECT to_regclass('paas.releases') IS NOT NULL AS there \gset
 \if :there
 WITH ledger AS (
@@ -7,7 +7,8 @@ WITH ledger AS (
   SELECT id, app, digest,
          coalesce((to_jsonb(r) ->> 'current_since')::timestamptz, released_at) AS since,
          coalesce((to_jsonb(r) ->> 'breaks_older')::boolean, false) AS breaks_older,
-         to_jsonb(r) ->> 'attempted_at' IS NOT NULL AS attempted
+         (to_jsonb(r) ->> 'attempted_at')::timestamptz AS attempted_at,
+         (to_jsonb(r) ->> 'going_back')::boolean AS going_back
     FROM paas.releases AS r WHERE to_jsonb(r) ->> 'running_on' IS NULL
 ), turns AS (
   SELECT app, digest, row_number() OVER (PARTITION BY app ORDER BY since DESC, id DESC) AS turn FROM ledger WHERE since > '-infinity'
@@ -17,11 +18,13 @@ WITH ledger AS (
 )
 SELECT coalesce(json_object_agg(app, json_build_object(
          'known', known,
-         'unfinished', unfinished,
          'current', (SELECT digest FROM turns WHERE turns.app = apps.app AND turn = 1),
-         'before', (SELECT digest FROM turns WHERE turns.app = apps.app AND turn = 2),
+         -- A rollback that has not got through is gone on with. Where a deploy has not, the release before it is still the current one.
+         'previous', coalesce(going_back_to, (SELECT digest FROM turns WHERE turns.app = apps.app AND turn = CASE WHEN unfinished THEN 1 ELSE 2 END)),
          'broken_by', (SELECT coalesce(json_object_agg(digest, broken_by), '{}') FROM broken WHERE broken.app = apps.app))), '{}')
-  FROM (SELECT app, json_agg(digest) AS known, bool_or(attempted) AS unfinished FROM ledger GROUP BY app) AS apps;
+  FROM (SELECT app, json_agg(digest) AS known, bool_or(attempted_at IS NOT NULL) AS unfinished,
+               (array_agg(CASE WHEN going_back THEN digest END ORDER BY attempted_at DESC) FILTER (WHERE attempted_at IS NOT NULL))[1] AS going_back_to
+          FROM ledger GROUP BY app) AS apps;
 \else
 SELECT '{}';
 \endif
