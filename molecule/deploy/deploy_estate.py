@@ -17,7 +17,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "molecule" / "default"))
 
-from scenario import shell  # noqa: E402
+from scenario import shell
 
 HOSTS = {"deploy-dokku-1": "198.18.1.81", "deploy-dokku-2": "198.18.2.81"}
 

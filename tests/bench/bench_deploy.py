@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "molecule" / "deploy"))
 
-from deploy_estate import HOSTS, Load, end, running, shell, sql, start  # noqa: E402
+from deploy_estate import HOSTS, Load, end, running, shell, sql, start
 
 REGISTRY = "198.18.1.82:5000"
 BUILD = (
