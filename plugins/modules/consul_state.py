@@ -75,7 +75,9 @@ options:
         type: list
         elements: str
   queries:
-    description: Prepared queries, each in every one of O(datacenters), failing over to the others by their distance.
+    description: >-
+      Prepared queries, each in every one of O(datacenters), failing over to the others by their distance. With O(prune), others whose name
+      begins with C(app-) or C(postgres-) are removed.
     type: list
     elements: dict
     suboptions:

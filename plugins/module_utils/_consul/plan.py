@@ -13,6 +13,8 @@ from .errors import InvalidInput
 
 # Tokens and policies that begin so are ours, and go when they are not declared any more.
 OWN = "paas"
+# So do prepared queries, which have nothing but a name.
+OWN_QUERIES = ("app-", "postgres-")
 # The pool between the datacenters is one, whichever of them answers for it.
 WAN = ""
 # What a server itself calls the operator's token that it creates.
@@ -86,6 +88,7 @@ class Plan:
     delete_tokens: tuple = ()
     delete_policies: tuple = ()
     put_queries: tuple = ()
+    delete_queries: tuple = ()
     install_key: bool = False
     use_key: bool = False
     remove_keys: tuple = dataclasses.field(default=(), repr=False)
@@ -98,6 +101,7 @@ class Plan:
         lines = [f"policy {policy.name}" for policy, dummy in self.put_policies]
         lines += [f"token {token.description}" for token, dummy in self.put_tokens]
         lines += [f"query {query.name} in {query.datacenter}" for query, dummy in self.put_queries]
+        lines += [f"query {query.name} in {query.datacenter} removed" for query, dummy in self.delete_queries]
         lines += ["gossip key installed"] if self.install_key else []
         lines += ["old gossip key removed"] * len(self.remove_keys)
         lines += [f"token {token.description} removed" for token in self.delete_tokens]
@@ -135,6 +139,7 @@ def plan(current: Current, desired: Desired) -> Plan:
     )
     delete_tokens: tuple = ()
     delete_policies: tuple = ()
+    delete_queries: tuple = ()
     if desired.prune:
         delete_tokens = tuple(
             token
@@ -145,6 +150,10 @@ def plan(current: Current, desired: Desired) -> Plan:
         delete_policies = tuple(
             (name, found[0]) for name, found in sorted(current.policies.items()) if name.startswith(f"{OWN}-") and name not in names
         )
+        declared = {(query.datacenter, query.name) for query in desired.queries}
+        delete_queries = tuple(
+            (query, identifier) for key, (identifier, query) in sorted(current.queries.items()) if key not in declared and key[1].startswith(OWN_QUERIES)
+        )
     install, use, remove, warnings = _gossip(current, desired)
     alive, gone = [], []
     if desired.nodes is not None:
@@ -152,7 +161,7 @@ def plan(current: Current, desired: Desired) -> Plan:
             if name not in desired.nodes:
                 (alive if lives else gone).append(name)
     warnings += tuple(f"Node {name} is not in the inventory, but its agent runs: stop it there." for name in alive)
-    return Plan(put_policies, put_tokens, delete_tokens, delete_policies, put_queries, install, use, remove, tuple(gone), warnings)
+    return Plan(put_policies, put_tokens, delete_tokens, delete_policies, put_queries, delete_queries, install, use, remove, tuple(gone), warnings)
 
 
 def _gossip(current: Current, desired: Desired) -> tuple:

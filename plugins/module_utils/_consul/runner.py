@@ -84,10 +84,10 @@ class Reader:
                     whole = self.client.call("GET", f"/v1/acl/policy/{item['ID']}")
                     policies[item["Name"]] = (item["ID"], Policy(item["Name"], whole["Rules"].strip()))
             tokens = tuple(map(_token, self.client.call("GET", "/v1/acl/tokens")))
-        return Current(policies, tokens, own, self._queries(desired, datacenters), self._keyrings(desired), self._nodes(desired))
+        return Current(policies, tokens, own, self._queries(datacenters), self._keyrings(desired), self._nodes(desired))
 
-    def _queries(self, desired: Desired, datacenters: list) -> dict:
-        if not desired.queries:
+    def _queries(self, datacenters: list) -> dict:
+        if not datacenters:
             return {}
         self._wait_for(datacenters)
         found = {}
@@ -168,6 +168,8 @@ def apply(client: Client, todo: Plan, gossip_key: str) -> None:
         client.call("DELETE", "/v1/operator/keyring", {"Key": key})
     for query, identifier in todo.put_queries:
         _put_query(client, query, identifier)
+    for query, identifier in todo.delete_queries:
+        client.call("DELETE", f"/v1/query/{identifier}", dc=query.datacenter)
     for token in todo.delete_tokens:
         client.call("DELETE", f"/v1/acl/token/{token.accessor}")
     for dummy, identifier in todo.delete_policies:

@@ -51,9 +51,13 @@ MASTER = Token("former", "Master Token", policies=("global-management",))
 
 
 def test_what_is_not_declared_goes_only_at_the_end():
-    current = Current({"paas-old": ("1", Policy("paas-old", "")), "theirs": ("2", Policy("theirs", ""))}, (OLD, FOREIGN, MASTER), "me")
+    policies = {"paas-old": ("1", Policy("paas-old", "")), "theirs": ("2", Policy("theirs", ""))}
+    queries = {("a", name): (name, Query("a", name, "{}")) for name in ("app-todo", "app-former", "theirs")}
+    current = Current(policies, (OLD, FOREIGN, MASTER), "me", queries)
     assert plan(current, Desired()).changes == []
-    todo = plan(current, Desired(prune=True))
+    todo = plan(current, Desired(queries=(Query("a", "app-todo", "{}"),), prune=True))
+    assert [identifier for dummy, identifier in todo.delete_queries] == ["app-former"]
+    assert "query app-former in a removed" in todo.changes
     assert todo.delete_tokens == (OLD, MASTER)
     assert todo.delete_policies == (("paas-old", "1"),)
 

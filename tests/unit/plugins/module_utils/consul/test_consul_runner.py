@@ -109,6 +109,14 @@ def test_a_query_is_in_every_datacenter_and_looks_into_the_others(consul):
     }
 
 
+def test_a_query_that_is_not_declared_any_more_goes_from_its_datacenter(consul):
+    former = {"ID": "1", "Name": "app-former", "Service": {"Service": "app-former"}}
+    server = consul(__v1__catalog__datacenters=["a"], __v1__query=[former])
+    result = runner.run({**NOTHING, "datacenters": ["a"], "queries": [], "prune": True}, check_mode=False)
+    assert server.writes == [("DELETE", "/v1/query/1", None, {"dc": "a"})]
+    assert result["changes"] == ["query app-former in a removed"]
+
+
 def test_the_gossip_key_changes_in_one_run(consul):
     def ring(keys):
         return [{"Datacenter": "a", "WAN": False, "NumNodes": 2, "Keys": keys}, {"Datacenter": "a", "WAN": True, "NumNodes": 1, "Keys": dict.fromkeys(keys, 1)}]
