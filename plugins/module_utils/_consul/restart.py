@@ -67,6 +67,8 @@ def run(parameters: dict, check_mode: bool) -> dict:
             time.sleep(PAUSE_SECONDS)
     if check_mode:
         return {"changed": True}
+    # A run that ended after it wrote the unit had no time for this.
+    _systemctl("daemon-reload")
     _systemctl("restart", "consul.service")
     after = client()
     while True:
