@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,26 @@ testinfra_hosts = ["consul-quorum-1"]
 PROJECT = Path(os.environ.get("MOLECULE_PROJECT_DIRECTORY", ".")).resolve()
 sys.path.insert(0, str(PROJECT / "molecule" / "default"))
 
-from scenario import shell, until
+from scenario import Watch, shell, until
 
 SERVERS = ("consul-quorum-1", "consul-quorum-2", "consul-quorum-3")
+# The same Consul with a higher version, in a package that restarts the agent while it is upgraded, as HashiCorp's does.
+NEWER = r"""
+set -e
+mkdir -p /var/lib/newer && cd /var/lib/newer
+apt-get download -q consul >/dev/null 2>&1
+dpkg-deb -R consul_*.deb tree
+rm consul_*.deb
+sed -i 's/^Version: .*/&+newer/' tree/DEBIAN/control
+touch tree/usr/bin/consul
+dpkg-deb -Znone -b tree consul.deb >/dev/null
+rm -r tree
+{ dpkg-deb -f consul.deb; echo "Filename: ./consul.deb"; echo "Size: $(stat -c %s consul.deb)"; echo "SHA256: $(sha256sum consul.deb | cut -c1-64)"; } > Packages
+echo "deb [trusted=yes] file:/var/lib/newer ./" > /etc/apt/sources.list.d/newer.list
+apt-get update -q >/dev/null 2>&1
+printf '#!/bin/sh\nif [ "$1" = upgrade ]; then systemctl restart consul || true; fi\n' > /var/lib/dpkg/info/consul.postrm
+chmod +x /var/lib/dpkg/info/consul.postrm
+"""
 CALL = "exec curl -sS --max-time 10 --cacert /etc/paas/consul/tls/ca.crt -H @- -X {method} --data-binary '{data}' 'https://127.0.0.1:8501{path}'"
 
 
@@ -64,19 +82,22 @@ def test_all_three_vote():
 def test_the_leader_dies():
     dead = leader(SERVERS[0])
     others = [name for name in SERVERS if name != dead]
-    shell(dead, "systemctl kill --signal=KILL consul && systemctl stop consul")
-    try:
-        seconds = until(lambda: call(others[0], "/v1/kv/key", "PUT", "value") is True)
-        print("writes went on after", round(seconds, 1), "s")
-        assert leader(others[0]) in others
-        assert shell(others[0], "getent ahostsv4 always.service.consul") != ""
-        assert call(others[1], "/v1/kv/key?raw") == "value"
-    finally:
-        shell(dead, "systemctl start consul")
+    with Watch(others[0], "always.service.consul") as watch:
+        # Stopped too, or the unit would start it again at once.
+        shell(dead, "systemctl kill --signal=KILL consul && systemctl stop consul")
+        try:
+            seconds = until(lambda: call(others[0], "/v1/kv/key", "PUT", "value") is True)
+            assert leader(others[0]) in others
+            assert call(others[1], "/v1/kv/key?raw") == "value"
+            until(lambda: dead not in healthy(others[0]))
+        finally:
+            shell(dead, "systemctl start consul")
+    print("no catalog writes for", round(seconds, 1), "s;", watch.failed, "of", len(watch.answers), "DNS queries failed")
+    assert watch.failed == 0
 
 
 def test_a_step_that_would_lose_the_quorum_is_refused():
-    shell(SERVERS[2], "systemctl stop consul && systemctl mask --runtime consul")
+    shell(SERVERS[2], "systemctl stop consul")
     started = shell(SERVERS[0], "systemctl show -p ActiveEnterTimestampMonotonic consul")
     try:
         until(lambda: healthy() == sorted(SERVERS[:2]))
@@ -90,18 +111,29 @@ def test_a_step_that_would_lose_the_quorum_is_refused():
         assert f"not healthy: {SERVERS[2]}" in done.stdout
         assert shell(SERVERS[0], "systemctl show -p ActiveEnterTimestampMonotonic consul") == started
     finally:
-        shell(SERVERS[2], "systemctl unmask --runtime consul && systemctl start consul")
+        shell(SERVERS[2], "systemctl start consul")
 
 
-def test_servers_roll_one_after_the_other():
-    before = {name: shell(name, "systemctl show -p MainPID consul") for name in SERVERS}
-    done = play(consul_settings={"log_level": "warn"})
+def started():
+    return {name: int(shell(name, "systemctl show -P ActiveEnterTimestampMonotonic consul")) for name in SERVERS}
+
+
+def test_an_upgrade_keeps_a_snapshot_and_rolls():
+    with ThreadPoolExecutor(len(SERVERS)) as pool:
+        list(pool.map(lambda name: shell(name, NEWER), SERVERS))
+    before, mark = started(), int(shell(SERVERS[0], "date +%s"))
+    done = play(consul_version="1.8.7*+newer")
     assert done.returncode == 0, done.stdout[-6000:]
-    started = {name: int(shell(name, "systemctl show -P ActiveEnterTimestampMonotonic consul")) for name in SERVERS}
-    assert {name: shell(name, "systemctl show -p MainPID consul") for name in SERVERS}.items().isdisjoint(before.items())
+    for name in SERVERS:
+        assert shell(name, "dpkg-query -W -f '${Version}' consul").endswith("+newer")
+        # Once: what the package asked for was refused.
+        assert shell(name, f"journalctl -u consul -o cat --since @{mark} | grep -c '^Started '") == "1"
+        assert shell(name, "python3 /usr/local/lib/paas/consul/prepare.py unread") == ""
+    assert shell(SERVERS[0], "stat -c %a /var/backups/consul/of-1.8.7.snap") == "600"
+    assert "Index" in shell(SERVERS[0], "consul snapshot inspect /var/backups/consul/of-1.8.7.snap")
     # The next one only when the one before is healthy again, which takes longer than a start.
-    times = sorted(started.values())
+    after = started()
+    assert all(after[name] > before[name] for name in SERVERS)
+    times = sorted(after.values())
     assert all(later - earlier > 1_000_000 for earlier, later in zip(times, times[1:]))
     assert healthy() == sorted(SERVERS)
-    done = play()
-    assert done.returncode == 0, done.stdout[-6000:]
