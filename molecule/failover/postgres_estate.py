@@ -113,9 +113,9 @@ def followed_by_all(primary, others):
 
 
 def promoted_at(name):
-    """When its timeline began, by this computer's clock, which the machines share."""
+    """When its timeline began, by this computer's clock, which the machines share. pg_stat_file() would tell whole seconds only."""
     timeline = sql(name, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
-    return float(sql(name, f"SELECT extract(epoch FROM modification) FROM pg_stat_file('pg_wal/{timeline}.history')"))
+    return float(shell(name, f"stat -c %.3Y /var/lib/postgresql/17/main/pg_wal/{timeline}.history", check=True))
 
 
 def cut(name, *regions, ssh=False):
