@@ -8,11 +8,13 @@ WITH ledger AS (
          coalesce((to_jsonb(r) ->> 'current_since')::timestamptz, released_at) AS since,
          coalesce((to_jsonb(r) ->> 'breaks_older')::boolean, false) AS breaks_older,
          (to_jsonb(r) ->> 'attempted_at')::timestamptz AS attempted_at,
-         (to_jsonb(r) ->> 'going_back')::boolean AS going_back
-    FROM paas.releases AS r WHERE to_jsonb(r) ->> 'running_on' IS NULL
+         (to_jsonb(r) ->> 'going_back')::boolean AS going_back,
+         to_jsonb(r) ->> 'running_on' IS NULL AS released
+    FROM paas.releases AS r
 ), turns AS (
-  SELECT app, digest, row_number() OVER (PARTITION BY app ORDER BY since DESC, id DESC) AS turn FROM ledger WHERE since > '-infinity'
+  SELECT app, digest, row_number() OVER (PARTITION BY app ORDER BY since DESC, id DESC) AS turn FROM ledger WHERE released AND since > '-infinity'
 ), broken AS (
+  -- A release command that runs, or whose run nobody has noted the end of, may have moved the database already.
   SELECT DISTINCT ON (older.id) older.app, older.digest, newer.digest AS broken_by
     FROM ledger AS older JOIN ledger AS newer ON newer.app = older.app AND newer.id > older.id AND newer.breaks_older ORDER BY older.id, newer.id
 )
@@ -24,7 +26,7 @@ SELECT coalesce(json_object_agg(app, json_build_object(
          'broken_by', (SELECT coalesce(json_object_agg(digest, broken_by), '{}') FROM broken WHERE broken.app = apps.app))), '{}')
   FROM (SELECT app, json_agg(digest) AS known, bool_or(attempted_at IS NOT NULL) AS unfinished,
                (array_agg(CASE WHEN going_back THEN digest END ORDER BY attempted_at DESC) FILTER (WHERE attempted_at IS NOT NULL))[1] AS going_back_to
-          FROM ledger GROUP BY app) AS apps;
+          FROM ledger WHERE released GROUP BY app) AS apps;
 \else
 SELECT '{}';
 \endif
