@@ -26,9 +26,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 sys.path.insert(0, str(REPOSITORY / "tests" / "integration"))
 
-import acme_servers  # noqa: E402
-import conftest  # noqa: E402
-from acme_servers import ADDRESS, CONTAINER, TSIG_NAME, TSIG_SECRET, docker  # noqa: E402
+import acme_servers
+import conftest
+from acme_servers import ADDRESS, CONTAINER, TSIG_NAME, TSIG_SECRET, docker
 
 NAMES = [name for zone in ("one.test", "two.test") for name in ["*." + zone] + ["n%d.host.%s" % (number, zone) for number in range(9)]]
 DIRECTORY = "https://%s:14200/dir" % ADDRESS

@@ -21,14 +21,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 for folder in ("tests/unit/lab/dokku", "tests/integration", "tests"):
     sys.path.insert(0, str(REPOSITORY / folder))
 
-import conftest  # noqa: E402
+import conftest
 
 conftest.pytest_configure()
 
-import test_dokku_app as declared  # noqa: E402
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner  # noqa: E402
-from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task  # noqa: E402
-from lab_dokku_sandbox import Sandbox  # noqa: E402
+import test_dokku_app as declared
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Runner
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task
+from lab_dokku_sandbox import Sandbox
 
 # Seconds of a real command on two cores, by its beginning; the first that fits counts.
 SECONDS = [

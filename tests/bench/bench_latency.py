@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-import estate  # noqa: E402
+import estate
 
 PARTS = ("dns", "tcp", "tls", "page", "total")
 FIELDS = "%{time_namelookup} %{time_connect} %{time_appconnect} %{time_starttransfer} %{time_total} %{response_code} %{http_version}"

@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import estate  # noqa: E402
+import estate
 
 
 def pytest_collection_modifyitems(items):

@@ -18,7 +18,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.info impor
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "lab" / "dokku"))
-from lab_dokku_sandbox import Sandbox  # noqa: E402
+from lab_dokku_sandbox import Sandbox
 
 
 def pair(name: str) -> dict:

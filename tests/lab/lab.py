@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from paaslab import docker, estate, machines, model  # noqa: E402
+from paaslab import docker, estate, machines, model
 
 STARTED = time.monotonic()
 
@@ -170,7 +170,7 @@ class locked:
     def __enter__(self) -> None:
         folder = machines.state_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        self.file = open(folder / "lock", "w", encoding="utf-8")  # noqa: SIM115
+        self.file = open(folder / "lock", "w", encoding="utf-8")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,7 +11,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import cluster as clusters  # noqa: E402
+import cluster as clusters
 
 SECRET = "a secret of the tests only"
 

@@ -11,7 +11,7 @@ import pytest
 LAB = Path(__file__).resolve().parents[2] / "lab"
 sys.path.insert(0, str(LAB))
 
-from paaslab import images, model  # noqa: E402
+from paaslab import images, model
 
 DEB822 = """\
 Types: deb

@@ -15,7 +15,7 @@ import pytest
 LAB = Path(__file__).resolve().parents[2] / "lab"
 sys.path.insert(0, str(LAB))
 
-from paaslab import docker, machines, model  # noqa: E402
+from paaslab import docker, machines, model
 
 
 @pytest.fixture(name="lab")

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 LAB = REPOSITORY / "tests" / "lab"
 sys.path.insert(0, str(LAB))
 
-from paaslab import model  # noqa: E402
+from paaslab import model
 
 
 @pytest.fixture(name="data")

@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 PACKAGE = HERE.parents[2] / "lab" / "dokku" / "rootfs" / "usr" / "lib" / "dokku-standin"
 sys.path.insert(0, str(PACKAGE))
 
-from dokku_standin import cli  # noqa: E402
+from dokku_standin import cli
 
 FAKE_DOCKER: dict = {"__name__": "fake_docker"}
 exec(compile((HERE / "fakes" / "fake_docker.py").read_text(), "fake_docker.py", "exec"), FAKE_DOCKER)

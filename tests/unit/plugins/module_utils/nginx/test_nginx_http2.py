@@ -17,13 +17,13 @@ import pytest
 
 h2_connection = pytest.importorskip("h2.connection")
 
-import h2.config  # noqa: E402
-import h2.errors  # noqa: E402
-import h2.events  # noqa: E402
-import h2.exceptions  # noqa: E402
+import h2.config
+import h2.errors
+import h2.events
+import h2.exceptions
 
-from ansible_collections.multiregion.paas.plugins.module_utils._nginx import http2  # noqa: E402
-from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import ProofFailed  # noqa: E402
+from ansible_collections.multiregion.paas.plugins.module_utils._nginx import http2
+from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import ProofFailed
 
 
 @pytest.fixture(scope="module")
