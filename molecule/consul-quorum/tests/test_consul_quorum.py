@@ -33,7 +33,8 @@ sed -i 's/^Version: .*/&+newer/' tree/DEBIAN/control
 touch tree/usr/bin/consul
 dpkg-deb -Znone -b tree consul.deb >/dev/null
 rm -r tree
-{ dpkg-deb -f consul.deb; echo "Filename: ./consul.deb"; echo "Size: $(stat -c %s consul.deb)"; echo "SHA256: $(sha256sum consul.deb | cut -c1-64)"; } > Packages
+dpkg-deb -f consul.deb > Packages
+printf 'Filename: ./consul.deb\nSize: %s\nSHA256: %s\n' "$(stat -c %s consul.deb)" "$(sha256sum consul.deb | cut -c1-64)" >> Packages
 echo "deb [trusted=yes] file:/var/lib/newer ./" > /etc/apt/sources.list.d/newer.list
 apt-get update -q >/dev/null 2>&1
 printf '#!/bin/sh\nif [ "$1" = upgrade ]; then systemctl restart consul || true; fi\n' > /var/lib/dpkg/info/consul.postrm
