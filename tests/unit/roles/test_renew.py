@@ -93,7 +93,8 @@ def test_it_runs_from_its_bundle(tmp_path):
     bundle = (ROLE / "files" / "bundle.py").read_text(encoding="utf-8")
     (tmp_path / "renewal.py").write_text(bundle.replace('SOURCES = "{}"', "SOURCES = " + json.dumps(json.dumps(code))), encoding="utf-8")
     (tmp_path / "settings").write_text(json.dumps({"options": {}, "aws": {}, "certificates": {}, "dir": str(tmp_path), **settings()}), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-I", str(tmp_path / "renewal.py"), str(tmp_path / "settings")], capture_output=True, text=True, check=False, timeout=60)
+    command = [sys.executable, "-I", str(tmp_path / "renewal.py"), str(tmp_path / "settings")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
 
