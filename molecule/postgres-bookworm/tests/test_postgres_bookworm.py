@@ -83,3 +83,8 @@ def test_nothing_is_left_of_the_isolation_guard(host):
     assert host.run("pgrep -f '[p]aas-postgres-guard'").stdout == ""
     assert not host.file("/etc/postgresql/15/estate/pg_hba.conf").contains("paas_guard")
     assert sql(host, "SELECT to_regclass('paas_guard') IS NULL") == "t"
+
+
+def test_what_a_killed_run_wrote_is_read(host):
+    """side_effect.yml was that run, and the one after it. A file's time comes in whole seconds."""
+    assert sql(host, "SELECT (pg_stat_file(current_setting('hba_file'))).change + interval '1 second' <= pg_conf_load_time()") == "t"
