@@ -18,7 +18,18 @@ from .errors import InvalidInput, RequestFailed
 REQUEST_SECONDS = 15
 PAUSE_SECONDS = 1
 # While a datacenter elects its leader or creates its first token, these are answers that the next moment changes.
-TEMPORARY = ("ACL not found", "leader", "No path to datacenter", "ACL system must be bootstrapped", "rpc error", "timed out", "EOF", "ACLs not")
+# Of these, "legacy mode" is what 1.8 says until every server of the datacenter has been heard to speak the newer access lists.
+TEMPORARY = (
+    "ACL not found",
+    "ACL system is currently in legacy mode",
+    "ACL system must be bootstrapped",
+    "ACLs not",
+    "EOF",
+    "No path to datacenter",
+    "leader",
+    "rpc error",
+    "timed out",
+)
 
 # How a module is told of its agent; documented in doc_fragments/consul_agent.py.
 AGENT_OPTIONS = {

@@ -1,0 +1,321 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The files of a service: read what is there, plan the changes, write them, and have the service take them up.
+
+What a run wrote and the service has not taken up yet is noted under /run before the first change and forgotten after the last step, so a
+run that is killed in between leaves a debt that the next run sees. A boot forgets the notes, and starts services with their new files.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import Optional
+
+NOTES = "/run/multiregion.paas"
+# Of systemd: neither starts what does not run, which reads its files anyway when it is started.
+TAKE_UP = {"reloaded": "try-reload-or-restart", "restarted": "try-restart"}
+COMMAND_TIMEOUT_S = 120
+
+
+class ConfigFilesError(Exception):
+    """What failed, on which path or service, and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path as it is wanted. `mode` is a number, `uid` and `gid` too; None leaves them as they are, or to the system for a new path."""
+
+    path: str
+    state: str
+    content: Optional[bytes] = None
+    uid: Optional[int] = None
+    gid: Optional[int] = None
+    mode: Optional[int] = None
+    replace: bool = True
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """A path as it is. `kind` is file, directory, link, other or absent."""
+
+    kind: str
+    content: Optional[bytes] = None
+    uid: Optional[int] = None
+    gid: Optional[int] = None
+    mode: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What will be done to a path: `write`, `make`, `attributes` or `remove`, and what it was before."""
+
+    entry: Entry
+    action: str
+    before: Found
+
+
+def entries_of(files, owner=None, group=None, check_mode=False):
+    """Entries from the module's option `files`, which belong to `owner` and `group` where they do not say it themselves. Raises
+    ConfigFilesError for what cannot be meant. In check mode a package that makes the user may be still to come."""
+    entries = []
+    for number, one in enumerate(files):
+        where = "files[%d] (%s)" % (number, one["path"])
+        if not os.path.isabs(one["path"]):
+            raise ConfigFilesError("%s: the path is not absolute" % where)
+        if one["state"] == "file" and one["content"] is None:
+            raise ConfigFilesError("%s: a file needs content" % where)
+        if one["state"] != "file" and one["content"] is not None:
+            raise ConfigFilesError("%s: only a file has content" % where)
+        entries.append(
+            Entry(
+                path=os.path.normpath(one["path"]),
+                state=one["state"],
+                content=None if one["content"] is None else one["content"].encode("utf-8"),
+                uid=_id(one["owner"] or owner, pwd.getpwnam, "owner", where, check_mode),
+                gid=_id(one["group"] or group, grp.getgrnam, "group", where, check_mode),
+                mode=_mode(one["mode"], where),
+                replace=one["replace"],
+                secret=one["secret"],
+            )
+        )
+    paths = [entry.path for entry in entries]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise ConfigFilesError("files: %s is there more than once" % path)
+    return entries
+
+
+def _id(name, lookup, what, where, check_mode):
+    if name is None:
+        return None
+    try:
+        return lookup(name)[2]
+    except KeyError:
+        if check_mode:
+            return None
+        raise ConfigFilesError("%s: the %s %s does not exist on this host" % (where, what, name)) from None
+
+
+def _mode(text, where):
+    if text is None:
+        return None
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o7777:
+        raise ConfigFilesError("%s: the mode %r is not octal, such as '0644'" % (where, text))
+    return mode
+
+
+def read(entry):
+    """What is at the entry's path; a link is not followed."""
+    try:
+        status = os.lstat(entry.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Found("absent")
+    kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
+    kind = next((name for matches, name in kinds if matches(status.st_mode)), "other")
+    content = None
+    if kind == "file":
+        with open(entry.path, "rb") as present:
+            content = present.read()
+    return Found(kind, content, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+
+
+def plan(entry, found):
+    """The change that the path needs, or None. Raises ConfigFilesError where something else is in the way."""
+    if entry.state == "absent":
+        if found.kind == "absent":
+            return None
+        if found.kind == "directory":
+            raise ConfigFilesError("%s is a folder; only files and links are removed" % entry.path)
+        return Change(entry, "remove", found)
+    if found.kind == "absent":
+        return Change(entry, "write" if entry.state == "file" else "make", found)
+    if entry.state == "directory" and found.kind != "directory":
+        raise ConfigFilesError("%s is to be a folder and is a %s: move it away" % (entry.path, found.kind))
+    if entry.state == "file" and found.kind not in ("file", "link"):
+        raise ConfigFilesError("%s is to be a file and is a %s: move it away" % (entry.path, found.kind))
+    if entry.state == "file" and entry.replace and found.content != entry.content:
+        return Change(entry, "write", found)
+    wanted = ((entry.uid, found.uid), (entry.gid, found.gid), (entry.mode, found.mode))
+    if found.kind != "link" and any(asked is not None and asked != present for asked, present in wanted):
+        return Change(entry, "attributes", found)
+    return None
+
+
+def diff(change):
+    """A diff of Ansible's shape; a secret's content is not shown."""
+    before, after = change.before, change.entry
+
+    def shown(content):
+        if content is None:
+            return ""
+        return "(secret)\n" if after.secret else content.decode("utf-8", "replace")
+
+    def header(uid, gid, mode):
+        known = (("owner", uid), ("group", gid), ("mode", None if mode is None else "%04o" % mode))
+        return " ".join("%s=%s" % pair for pair in known if pair[1] is not None)
+
+    result = {
+        "before_header": ("%s %s" % (after.path, header(before.uid, before.gid, before.mode) or before.kind)).strip(),
+        "after_header": ("%s %s" % (after.path, header(after.uid, after.gid, after.mode) if after.state != "absent" else "absent")).strip(),
+        "before": shown(before.content),
+        "after": shown(before.content if change.action == "attributes" else after.content),
+    }
+    if change.action == "write" and after.secret and before.content is not None:
+        result["after"] = "(another secret)\n"
+    return result
+
+
+def apply(change):
+    """Do it; a file is put in the place of the other at once, with its rights from its first byte."""
+    entry = change.entry
+    try:
+        if change.action == "remove":
+            os.unlink(entry.path)
+        elif change.action == "make":
+            os.makedirs(entry.path)
+            _own(entry.path, entry.uid, entry.gid, 0o755 if entry.mode is None else entry.mode)
+        elif change.action == "attributes":
+            _own(entry.path, entry.uid, entry.gid, entry.mode)
+        else:
+            _write(entry.path, entry.content, *_attributes(entry, change.before))
+    except OSError as error:
+        raise ConfigFilesError("%s: %s" % (entry.path, error.strerror)) from error
+
+
+def _attributes(entry, before):
+    def first(*candidates):
+        return next((one for one in candidates if one is not None), None)
+
+    was = before if before.kind == "file" else Found("absent")
+    return first(entry.uid, was.uid), first(entry.gid, was.gid), first(entry.mode, was.mode, 0o644)
+
+
+def put_back(change):
+    """Undo a change; a folder that was made stays."""
+    before, path = change.before, change.entry.path
+    if before.kind == "file" and change.action != "attributes":
+        _write(path, before.content, before.uid, before.gid, before.mode)
+    elif change.action == "attributes":
+        _own(path, before.uid, before.gid, before.mode)
+    elif change.action == "write" and before.kind == "absent":
+        os.unlink(path)
+
+
+def _own(path, uid, gid, mode):
+    if uid is not None or gid is not None:
+        os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
+    if mode is not None:
+        os.chmod(path, mode)
+
+
+def _write(path, content, uid, gid, mode):
+    handle, beside = tempfile.mkstemp(prefix=".paas-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "wb") as new:
+            new.write(content)
+            new.flush()
+            os.fsync(new.fileno())
+        _own(beside, uid, gid, mode)
+        os.rename(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+class Service:
+    """A unit of systemd, and whether it still has to take up what was written for it."""
+
+    def __init__(self, name, take_up, run=subprocess.run, notes=NOTES):
+        self.name = name
+        self._take_up = take_up
+        self._run = run
+        self._note = os.path.join(notes, "%s.owed" % name)
+
+    def owed(self):
+        return os.path.exists(self._note)
+
+    def owe(self):
+        os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
+        with open(self._note, "w", encoding="utf-8") as note:
+            note.write("Files of %s were written and it has not taken them up yet.\n" % self.name)
+
+    def forget(self):
+        if self.owed():
+            os.unlink(self._note)
+
+    def take_up(self):
+        """Have systemd read the units and the service its files. Raises ConfigFilesError with what systemd and the service said."""
+        self._systemctl("daemon-reload")
+        for how in self._take_up:
+            self._systemctl(TAKE_UP[how], self.name)
+        self.forget()
+
+    def _systemctl(self, *arguments):
+        result = call(["systemctl", *arguments], self._run)
+        if result.returncode:
+            said = call(["journalctl", "--unit", self.name, "--lines=10", "--no-pager", "--output=cat"], self._run).stdout
+            raise ConfigFilesError(
+                "systemctl %s failed: %s\nThe files are written, and the next run tries again. The last words of %s:\n%s"
+                % (" ".join(arguments), result.stderr.strip(), self.name, said.strip())
+            )
+
+
+def call(argv, run=subprocess.run):
+    """The ended process, with its output as text. Raises ConfigFilesError when it cannot be run or does not end."""
+    try:
+        return run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise ConfigFilesError("there is no program %s on this host" % argv[0]) from None
+    except subprocess.TimeoutExpired:
+        raise ConfigFilesError("%s did not end within %d s" % (" ".join(argv), COMMAND_TIMEOUT_S)) from None
+
+
+def check(argv, run=subprocess.run):
+    """What the check says against the files as they are now, or an empty string."""
+    if not argv:
+        return ""
+    result = call(argv, run)
+    return (result.stderr.strip() or result.stdout.strip() or "status %d" % result.returncode) if result.returncode else ""
+
+
+def carry_out(entries, service, check_argv, check_mode, run=subprocess.run):
+    """All of it. Returns changed, paths, taken_up and diff; raises ConfigFilesError."""
+    changes = [change for change in (plan(entry, read(entry)) for entry in entries) if change]
+    owed = service is not None and service.owed()
+    result = {
+        "changed": bool(changes) or owed,
+        "paths": [change.entry.path for change in changes],
+        "taken_up": False,
+        "diff": [diff(change) for change in changes],
+    }
+    if check_mode or not result["changed"]:
+        return result
+    if service is not None:
+        service.owe()
+    done = []
+    for change in changes:
+        apply(change)
+        done.append(change)
+    refusal = check(check_argv, run)
+    if refusal:
+        for change in reversed(done):
+            put_back(change)
+        if service is not None and not owed:
+            service.forget()
+        raise ConfigFilesError("%s refuses it, and the files are as they were: %s" % (" ".join(check_argv), refusal))
+    if service is not None:
+        service.take_up()
+        result["taken_up"] = True
+    return result
