@@ -71,3 +71,10 @@ def test_the_firewall_survives_what_happens_to_another_rule_set(host, verb):
 
 def test_the_password_is_not_readable_by_everybody(host):
     assert host.file("/etc/valkey/valkey.conf").mode == 0o640
+
+
+def test_what_a_killed_run_wrote_is_taken_up_by_the_next(host):
+    """The side effect was such a run: it had left 32 MB in the file and 16 MB in the server."""
+    limit = host.run(f"valkey-cli --no-auth-warning -a {PASSWORD} config get maxmemory").stdout.split()
+    assert limit == ["maxmemory", str(32 * 1024 * 1024)]
+    assert not host.file("/run/multiregion.paas/valkey-server.service.owed").exists
