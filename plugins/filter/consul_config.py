@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 
@@ -92,6 +91,13 @@ def _ui(config: dict) -> None:
 CHANGES = (((1, 17), _dns_token), ((1, 14), _grpc_tls), ((1, 12), _tls), ((1, 11), _management_token), ((1, 9), _ui))
 
 
+def _copied(value: object) -> object:
+    # Not copy.deepcopy: what Ansible has not rendered yet would be copied together with its template engine, which does not survive that.
+    if isinstance(value, Mapping):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, list) else value
+
+
 def consul_config(config: Mapping, version: str) -> dict:
     """See DOCUMENTATION. Raises AnsibleFilterError for what is no configuration, no version, or a version that is too old."""
     if not isinstance(config, Mapping):
@@ -102,7 +108,7 @@ def consul_config(config: Mapping, version: str) -> dict:
     number = tuple(int(part) for part in found.groups())
     if number < OLDEST:
         raise AnsibleFilterError(f"consul_config: Consul {version} is too old; 1.8.1 is the oldest that works")
-    result = copy.deepcopy(dict(config))
+    result = _copied(config)
     for since, older in CHANGES:
         if number < since:
             older(result)

@@ -96,3 +96,16 @@ def test_the_input_stays_as_it_is():
 def test_what_is_refused(config, version, message):
     with pytest.raises(AnsibleFilterError, match=message):
         consul_config(config, version)
+
+
+class NotRenderedYet(dict):
+    """Such as Ansible gives to a filter that is called inside another template."""
+
+    def __deepcopy__(self, memo):
+        raise AssertionError("a copy of the template engine does not work")
+
+
+def test_what_is_not_rendered_yet_is_not_copied_as_such():
+    config = NotRenderedYet(acl=NotRenderedYet(tokens=NotRenderedYet(dns="d")))
+    assert consul_config(config, "1.8.7") == {"acl": {"tokens": {"default": "d"}}}
+    assert config == {"acl": {"tokens": {"dns": "d"}}}
