@@ -21,6 +21,8 @@ from typing import Optional
 NOTES = "/run/multiregion.paas"
 # Of systemd: neither starts what does not run, which reads its files anyway when it is started.
 TAKE_UP = {"reloaded": "try-reload-or-restart", "restarted": "try-restart"}
+# systemctl's status for a unit that is not there, or not yet.
+NO_SUCH_UNIT = 5
 COMMAND_TIMEOUT_S = 120
 
 
@@ -264,7 +266,7 @@ class Service:
 
     def _systemctl(self, *arguments):
         result = call(["systemctl", *arguments], self._run)
-        if result.returncode:
+        if result.returncode not in (0, NO_SUCH_UNIT):
             said = call(["journalctl", "--unit", self.name, "--lines=10", "--no-pager", "--output=cat"], self._run).stdout
             raise ConfigFilesError(
                 "systemctl %s failed: %s\nThe files are written, and the next run tries again. The last words of %s:\n%s"
@@ -274,8 +276,10 @@ class Service:
 
 def call(argv, run=subprocess.run):
     """The ended process, with its output as text. Raises ConfigFilesError when it cannot be run or does not end."""
+    # Where `become` or a bare login leaves the administrator's folders out.
+    environment = {**os.environ, "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"}
     try:
-        return run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL)
+        return run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL, env=environment)
     except FileNotFoundError:
         raise ConfigFilesError("there is no program %s on this host" % argv[0]) from None
     except subprocess.TimeoutExpired:

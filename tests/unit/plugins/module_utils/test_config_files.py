@@ -24,6 +24,7 @@ class Programs:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.refused: tuple[str, ...] = ()
+        self.status = 1
         self.killed_at = ""
 
     def __call__(self, argv: list[str], **options: object) -> subprocess.CompletedProcess:
@@ -31,7 +32,8 @@ class Programs:
         if self.killed_at and command.startswith(self.killed_at):
             raise KeyboardInterrupt
         self.calls.append(command)
-        return subprocess.CompletedProcess(argv, int(command.startswith(self.refused)) if self.refused else 0, "", "line 3 is wrong")
+        refused = bool(self.refused) and command.startswith(self.refused)
+        return subprocess.CompletedProcess(argv, self.status if refused else 0, "", "line 3 is wrong")
 
 
 @pytest.fixture
@@ -148,6 +150,12 @@ def test_a_service_that_refuses_is_asked_again_by_the_next_run(host: Host, progr
         host.run(FOLDER, CONF)
     programs.refused = ()
     assert host.run(FOLDER, CONF)["taken_up"]
+
+
+def test_a_service_that_is_still_to_come_has_nothing_to_take_up(host: Host, programs: Programs) -> None:
+    programs.refused, programs.status = ("systemctl try-reload",), 5
+    assert host.run(FOLDER, CONF)["changed"]
+    assert not host.run(FOLDER, CONF)["changed"]
 
 
 def test_a_file_is_there_with_its_rights_or_not_at_all(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
