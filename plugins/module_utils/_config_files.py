@@ -186,8 +186,7 @@ def apply(change):
         if change.action == "remove":
             os.unlink(entry.path)
         elif change.action == "make":
-            os.makedirs(entry.path)
-            _own(entry.path, entry.uid, entry.gid, 0o755 if entry.mode is None else entry.mode)
+            _make(entry.path, entry.uid, entry.gid, 0o755 if entry.mode is None else entry.mode)
         elif change.action == "attributes":
             _own(entry.path, entry.uid, entry.gid, entry.mode)
         else:
@@ -220,6 +219,15 @@ def _own(path, uid, gid, mode):
         os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid)
     if mode is not None:
         os.chmod(path, mode)
+
+
+def _make(path, uid, gid, mode):
+    """The folder and those above it that are missing, all alike, as ansible.builtin.file makes them."""
+    above = os.path.dirname(path)
+    if not os.path.isdir(above):
+        _make(above, uid, gid, mode)
+    os.mkdir(path, 0o700)
+    _own(path, uid, gid, mode)
 
 
 def _write(path, content, uid, gid, mode):

@@ -28,7 +28,7 @@ options:
         type: str
         required: true
       state:
-        description: What is there. A folder is never removed.
+        description: What is there. A folder is never removed; where those above it are missing, they are made with the same owner and mode.
         type: str
         choices: [file, directory, absent]
         default: file

@@ -78,6 +78,11 @@ def test_the_first_run_writes_and_the_second_does_nothing(host: Host, programs: 
     assert programs.calls == []
 
 
+def test_missing_folders_above_are_made_alike(host: Host) -> None:
+    host.run({"path": "a/b/c", "state": "directory", "mode": "0750"}, {"path": "a/b/c/file", "content": ""})
+    assert [host.mode(name) for name in ("a", "a/b", "a/b/c", "a/b/c/file")] == [0o750, 0o750, 0o750, 0o644]
+
+
 def test_several_steps_are_taken_in_their_order(host: Host, programs: Programs) -> None:
     host.run(FOLDER, CONF, take_up=("reloaded", "restarted"))
     assert programs.calls[1:] == ["systemctl try-reload-or-restart thing.service", "systemctl try-restart thing.service"]
