@@ -42,7 +42,6 @@ ALONE = frozenset(
         "molecule:deploy",
         "molecule:edge",
         "molecule:failover",
-        "molecule:firewall",
     }
 )
 
