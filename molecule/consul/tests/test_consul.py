@@ -9,6 +9,7 @@ import base64
 import datetime
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -137,7 +138,9 @@ def test_there_is_no_plain_http():
     assert "Failed to connect" in shell("consul-1", "curl -sS http://127.0.0.1:8500/v1/status/leader 2>&1", check=False)
     assert "HTTPS" in shell("consul-1", "curl -sS http://127.0.0.1:8501/v1/status/leader", check=False)
     for port in (8500, 8501, 8600):
-        assert "Failed to connect" in shell("consul-2", f"curl -sS --connect-timeout 5 http://{ADDRESSES['consul-1']}:{port}/ 2>&1", check=False)
+        said = shell("consul-2", f"curl -sS --connect-timeout 5 http://{ADDRESSES['consul-1']}:{port}/ 2>&1", check=False)
+        # Nobody listens, or the firewall of the host lets nobody ask.
+        assert "Failed to connect" in said or "Connection timed out" in said, said
 
 
 @pytest.mark.parametrize("hello", ["plain", "no certificate", "another CA's certificate"])
@@ -155,7 +158,7 @@ else:
     connection.sendall(bytes(64))
 print(connection.recv(64))
 """
-    said = shell("consul-2", f"python3 - '{hello}' 2>&1 | tail -1", check=False, data=script)
+    said = shell("consul-2", f"python3 - {shlex.quote(hello)} 2>&1 | tail -1", check=False, data=script)
     assert said in ("b''", "ConnectionResetError: [Errno 104] Connection reset by peer") if hello == "plain" else "alert" in said, said
 
 
@@ -257,7 +260,8 @@ def test_a_region_that_is_cut_off_keeps_its_names_and_comes_back():
             # Its checks go on, and it can start anew without the datacenter that keeps the access lists.
             shell("consul-3", "systemctl restart consul")
             until(lambda: resolve("consul-3", own) == ADDRESSES["consul-3"])
-            assert statuses("consul-3", "postgres-follower") == ["passing"]
+            # It receives nothing, and serves all that it got.
+            assert statuses("consul-3", "postgres-follower") == ["warning"]
             print(inside.failed, "of", len(inside.answers), "queries failed while the region's only server started anew")
         finally:
             shell("consul-3", "nft delete table inet cut")
