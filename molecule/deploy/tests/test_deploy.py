@@ -72,7 +72,7 @@ def test_rollback_after_it_is_to_what_ran():
 
 def test_rollback_that_was_killed_and_run_again_is_to_the_release_before():
     output = run("rollback", "app=todo", "--check")
-    assert all(re.search(rf"{name} : ok=\d+ changed=[1-9]", output) for name in HOSTS)
+    assert all(re.search(rf"{name}\s+: ok=\d+\s+changed=[1-9]", output) for name in HOSTS)
     assert running() == ["2", "2"]
     killed = start("rollback", "app=todo")
     time.sleep(random.Random(SEED).uniform(5, 25))
