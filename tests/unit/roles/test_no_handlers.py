@@ -15,4 +15,4 @@ def test_nobody_is_notified() -> None:
     tasks = [path for folder in ("roles", "playbooks") for path in sorted((REPOSITORY / folder).rglob("*.yml"))]
     assert tasks
     assert [path for path in tasks if re.search(r"(?m)^\s*(- )?(notify|listen|handlers):", path.read_text(encoding="utf-8"))] == []
-    assert [path for path in (REPOSITORY / "roles").glob("*/handlers")] == []
+    assert not list((REPOSITORY / "roles").glob("*/handlers"))
