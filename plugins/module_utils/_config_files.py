@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The files of a service: read what is there, plan the changes, write them, and have the service take them up.
 
-What a run wrote and the service has not taken up yet is noted under /run before the first change and forgotten after the last step, so a
+What a run wrote and nobody has proven or taken up yet is noted under /run before the first change and forgotten after the last step, so a
 run that is killed in between leaves a debt that the next run sees. A boot forgets the notes, and starts services with their new files.
 """
 
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
 import pwd
 import stat
@@ -23,7 +24,9 @@ NOTES = "/run/multiregion.paas"
 TAKE_UP = {"reloaded": "try-reload-or-restart", "restarted": "try-restart"}
 # systemctl's status for a unit that is not there, or not yet.
 NO_SUCH_UNIT = 5
-COMMAND_TIMEOUT_S = 120
+CHECK_TIMEOUT_S = 120
+# A stop and a start may take systemd's 90 seconds each, and Docker's more.
+SYSTEMCTL_TIMEOUT_S = 600
 
 
 class ConfigFilesError(Exception):
@@ -46,10 +49,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class Found:
-    """A path as it is. `kind` is file, directory, link, other or absent."""
+    """A path as it is. `kind` is file, directory, link, other or absent; `target` is where a link leads."""
 
     kind: str
     content: Optional[bytes] = None
+    target: str = ""
     uid: Optional[int] = None
     gid: Optional[int] = None
     mode: Optional[int] = None
@@ -119,18 +123,21 @@ def _mode(text, where):
 
 
 def read(entry):
-    """What is at the entry's path; a link is not followed."""
+    """What is at the entry's path. A link is not followed, but where a folder is wanted and it leads to one. Raises ConfigFilesError."""
     try:
-        status = os.lstat(entry.path)
+        status = os.stat(entry.path) if entry.state == "directory" and os.path.isdir(entry.path) else os.lstat(entry.path)
+        kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
+        kind = next((name for matches, name in kinds if matches(status.st_mode)), "other")
+        content = None
+        if kind == "file":
+            with open(entry.path, "rb") as present:
+                content = present.read()
+        target = os.readlink(entry.path) if kind == "link" else ""
     except (FileNotFoundError, NotADirectoryError):
         return Found("absent")
-    kinds = ((stat.S_ISREG, "file"), (stat.S_ISDIR, "directory"), (stat.S_ISLNK, "link"))
-    kind = next((name for matches, name in kinds if matches(status.st_mode)), "other")
-    content = None
-    if kind == "file":
-        with open(entry.path, "rb") as present:
-            content = present.read()
-    return Found(kind, content, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+    except OSError as error:
+        raise ConfigFilesError("%s cannot be read: %s" % (entry.path, error.strerror)) from error
+    return Found(kind, content, target, status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
 
 
 def plan(entry, found):
@@ -147,10 +154,12 @@ def plan(entry, found):
         raise ConfigFilesError("%s is to be a folder and is a %s: move it away" % (entry.path, found.kind))
     if entry.state == "file" and found.kind not in ("file", "link"):
         raise ConfigFilesError("%s is to be a file and is a %s: move it away" % (entry.path, found.kind))
-    if entry.state == "file" and entry.replace and found.content != entry.content:
+    if not entry.replace:
+        return None
+    if entry.state == "file" and found.content != entry.content:
         return Change(entry, "write", found)
     wanted = ((entry.uid, found.uid), (entry.gid, found.gid), (entry.mode, found.mode))
-    if found.kind != "link" and any(asked is not None and asked != present for asked, present in wanted):
+    if any(asked is not None and asked != present for asked, present in wanted):
         return Change(entry, "attributes", found)
     return None
 
@@ -206,11 +215,15 @@ def _attributes(entry, before):
 def put_back(change):
     """Undo a change; a folder that was made stays."""
     before, path = change.before, change.entry.path
-    if before.kind == "file" and change.action != "attributes":
-        _write(path, before.content, before.uid, before.gid, before.mode)
-    elif change.action == "attributes":
+    if change.action == "attributes":
         _own(path, before.uid, before.gid, before.mode)
-    elif change.action == "write" and before.kind == "absent":
+    elif before.kind == "file":
+        _write(path, before.content, before.uid, before.gid, before.mode)
+    elif before.kind == "link":
+        beside = "%s.paas-link" % path
+        os.symlink(before.target, beside)
+        os.rename(beside, path)
+    elif change.action == "write":
         os.unlink(path)
 
 
@@ -244,68 +257,103 @@ def _write(path, content, uid, gid, mode):
         raise
 
 
-class Service:
-    """A unit of systemd, and whether it still has to take up what was written for it."""
+class Debt:
+    """What has been written and not been proven and taken up yet, over the death of a run."""
 
-    def __init__(self, name, take_up, run=subprocess.run, notes=NOTES):
-        self.name = name
-        self._take_up = take_up
-        self._run = run
+    def __init__(self, name, steps=(), notes=NOTES):
         self._note = os.path.join(notes, "%s.owed" % name)
+        self._steps = steps
 
-    def owed(self):
+    def there(self):
         return os.path.exists(self._note)
 
-    def owe(self):
-        os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
-        with open(self._note, "w", encoding="utf-8") as note:
-            note.write("Files of %s were written and it has not taken them up yet.\n" % self.name)
+    def steps(self):
+        """What the service still has to do for this run and for those that were killed, a reload before a restart."""
+        noted = ()
+        if self.there():
+            with open(self._note, encoding="utf-8") as note:
+                noted = note.read().split()
+        return [step for step in TAKE_UP if step in self._steps or step in noted]
+
+    def note(self):
+        steps = self.steps()
+        try:
+            os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
+            _write(self._note, "".join("%s\n" % step for step in steps).encode("ascii"), None, None, 0o644)
+        except OSError as error:
+            raise ConfigFilesError("%s: %s" % (self._note, error.strerror)) from error
 
     def forget(self):
-        if self.owed():
+        if self.there():
             os.unlink(self._note)
 
-    def take_up(self):
-        """Have systemd read the units and the service its files. Raises ConfigFilesError with what systemd and the service said."""
-        self._systemctl("daemon-reload")
-        for how in self._take_up:
-            self._systemctl(TAKE_UP[how], self.name)
-        self.forget()
 
-    def _systemctl(self, *arguments):
-        result = call(["systemctl", *arguments], self._run)
+def debt_of(service, take_up, check_argv, entries, notes=NOTES):
+    """The debt of a service, or of files that are only checked; None where nothing can be owed."""
+    if service:
+        return Debt(service, take_up, notes)
+    if check_argv:
+        return Debt("check-" + hashlib.sha256("\n".join(entry.path for entry in entries).encode("utf-8")).hexdigest()[:16], (), notes)
+    return None
+
+
+def take_up(service, steps, run=subprocess.run):
+    """Have systemd read the units and the service its files. Raises ConfigFilesError with what systemd and the service said."""
+
+    def systemctl(*arguments):
+        result = call(["systemctl", *arguments], run, SYSTEMCTL_TIMEOUT_S)
         if result.returncode not in (0, NO_SUCH_UNIT):
-            said = call(["journalctl", "--unit", self.name, "--lines=10", "--no-pager", "--output=cat"], self._run).stdout
+            said = call(["journalctl", "--unit", service, "--lines=10", "--no-pager", "--output=cat"], run).stdout
             raise ConfigFilesError(
                 "systemctl %s failed: %s\nThe files are written, and the next run tries again. The last words of %s:\n%s"
-                % (" ".join(arguments), result.stderr.strip(), self.name, said.strip())
+                % (" ".join(arguments), result.stderr.strip(), service, said.strip())
             )
 
+    systemctl("daemon-reload")
+    # What the run before could not start with its files is not running, and is wanted all the same.
+    if call(["systemctl", "is-failed", "--quiet", service], run).returncode == 0:
+        systemctl("restart", service)
+        return
+    for step in steps:
+        systemctl(TAKE_UP[step], service)
 
-def call(argv, run=subprocess.run):
+
+def call(argv, run=subprocess.run, timeout=CHECK_TIMEOUT_S):
     """The ended process, with its output as text. Raises ConfigFilesError when it cannot be run or does not end."""
     # Where `become` or a bare login leaves the administrator's folders out.
     environment = {**os.environ, "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"}
     try:
-        return run(argv, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False, stdin=subprocess.DEVNULL, env=environment)
+        return run(argv, capture_output=True, text=True, errors="replace", timeout=timeout, check=False, stdin=subprocess.DEVNULL, env=environment)
     except FileNotFoundError:
         raise ConfigFilesError("there is no program %s on this host" % argv[0]) from None
     except subprocess.TimeoutExpired:
-        raise ConfigFilesError("%s did not end within %d s" % (" ".join(argv), COMMAND_TIMEOUT_S)) from None
+        raise ConfigFilesError("%s did not end within %d s" % (" ".join(argv), timeout)) from None
 
 
 def check(argv, run=subprocess.run):
-    """What the check says against the files as they are now, or an empty string."""
-    if not argv:
-        return ""
+    """Raises ConfigFilesError when the check refuses the files as they are now, or cannot be run."""
     result = call(argv, run)
-    return (result.stderr.strip() or result.stdout.strip() or "status %d" % result.returncode) if result.returncode else ""
+    if result.returncode:
+        said = result.stderr.strip() or result.stdout.strip() or "status %d" % result.returncode
+        raise ConfigFilesError("%s refuses it: %s" % (" ".join(argv), said))
 
 
-def carry_out(entries, service, check_argv, check_mode, run=subprocess.run):
+def _undone(done):
+    """Put back what can be put back; says what could not."""
+    problems = []
+    for change in reversed(done):
+        try:
+            put_back(change)
+        except OSError as error:
+            problems.append("%s could not be put back: %s" % (change.entry.path, error.strerror))
+    return problems
+
+
+def carry_out(entries, service, steps, check_argv, check_mode, run=subprocess.run, notes=NOTES):
     """All of it. Returns changed, paths, taken_up and diff; raises ConfigFilesError."""
     changes = [change for change in (plan(entry, read(entry)) for entry in entries) if change]
-    owed = service is not None and service.owed()
+    debt = debt_of(service, steps, check_argv, entries, notes)
+    owed = debt is not None and debt.there()
     result = {
         "changed": bool(changes) or owed,
         "paths": [change.entry.path for change in changes],
@@ -314,20 +362,25 @@ def carry_out(entries, service, check_argv, check_mode, run=subprocess.run):
     }
     if check_mode or not result["changed"]:
         return result
-    if service is not None:
-        service.owe()
     done = []
-    for change in changes:
-        apply(change)
-        done.append(change)
-    refusal = check(check_argv, run)
-    if refusal:
-        for change in reversed(done):
-            put_back(change)
-        if service is not None and not owed:
-            service.forget()
-        raise ConfigFilesError("%s refuses it, and the files are as they were: %s" % (" ".join(check_argv), refusal))
-    if service is not None:
-        service.take_up()
+    try:
+        if debt is not None:
+            debt.note()
+        for change in changes:
+            apply(change)
+            done.append(change)
+        if check_argv:
+            check(check_argv, run)
+    except ConfigFilesError as error:
+        problems = _undone(done)
+        if debt is not None and not owed and not problems:
+            debt.forget()
+        if owed:
+            problems.append("a run before this one, which was killed, has written files that are still there")
+        raise ConfigFilesError("%s. %s." % (str(error).rstrip("."), "; ".join(problems) or "The files are as they were")) from error
+    if service:
+        take_up(service, debt.steps(), run)
         result["taken_up"] = True
+    if debt is not None:
+        debt.forget()
     return result

@@ -46,7 +46,7 @@ options:
         description: Octal, in quotes. Without it, that of the file before, V(0644) for a new file and V(0755) for a new folder.
         type: str
       replace:
-        description: Whether another content is replaced. Otherwise the file is only written when it is not there.
+        description: Whether what is there is changed. Otherwise a file is only written, and a folder only made, when there is none.
         type: bool
         default: true
       secret:
@@ -60,10 +60,10 @@ options:
     description: Group, likewise.
     type: str
   service:
-    description: The unit of systemd that reads the files. Where it does not run, it is not started.
+    description: The unit of systemd that reads the files. Where it does not run, it is not started, but after a failure.
     type: str
   take_up:
-    description: What is done to the service, in this order. systemd reads its units first.
+    description: What is done to the service, a reload before a restart. systemd reads its units first.
     type: list
     elements: str
     choices: [reloaded, restarted]
@@ -119,11 +119,25 @@ taken_up:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.multiregion.paas.plugins.module_utils._config_files import ConfigFilesError, Service, carry_out, entries_of
+from ansible_collections.multiregion.paas.plugins.module_utils._config_files import ConfigFilesError, carry_out, entries_of
+
+
+class QuietModule(AnsibleModule):
+    """Its arguments are the contents of files, and those may be secrets: they are neither logged on the host nor part of any result.
+    That `content` be `no_log` would not do: the log has it with its lines escaped, and the diffs would be blanked."""
+
+    def _log_invocation(self):
+        pass
+
+    def _return_formatted(self, kwargs):
+        files = self.params.get("files")
+        paths = [one.get("path") for one in files if isinstance(one, dict)] if isinstance(files, list) else []
+        kwargs["invocation"] = {"module_args": {"service": self.params.get("service"), "files": paths}}
+        super()._return_formatted(kwargs)
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = QuietModule(
         argument_spec={
             "files": {
                 "type": "list",
@@ -147,22 +161,13 @@ def main() -> None:
             "check": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
-        # Contents may be secrets: nothing of the arguments goes to the log.
-        no_log=True,
     )
-    # Nor into the result.
-    invocation = {"module_args": {"service": module.params["service"], "files": [one["path"] for one in module.params["files"]]}}
-    service = module.params["service"]
+    files, owner, group, service, take_up, check = (module.params[name] for name in ("files", "owner", "group", "service", "take_up", "check"))
     try:
-        result = carry_out(
-            entries_of(module.params["files"], module.params["owner"], module.params["group"], module.check_mode),
-            Service(service, module.params["take_up"]) if service else None,
-            module.params["check"],
-            module.check_mode,
-        )
+        result = carry_out(entries_of(files, owner, group, module.check_mode), service, take_up, check, module.check_mode)
     except ConfigFilesError as error:
-        module.fail_json(msg=str(error), invocation=invocation)
-    module.exit_json(invocation=invocation, **result)
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -78,3 +78,9 @@ def test_what_a_killed_run_wrote_is_taken_up_by_the_next(host):
     limit = host.run(f"valkey-cli --no-auth-warning -a {PASSWORD} config get maxmemory").stdout.split()
     assert limit == ["maxmemory", str(32 * 1024 * 1024)]
     assert not host.file("/run/multiregion.paas/valkey-server.service.owed").exists
+
+
+def test_the_password_is_not_in_the_journal(host):
+    # That modules are logged there at all is what makes the second line mean something.
+    assert int(host.run("journalctl --quiet --no-pager | grep -c 'Invoked with'").stdout) > 0
+    assert host.run(f"journalctl --quiet --no-pager | grep -c '{PASSWORD}'").stdout.strip() == "0"

@@ -11,8 +11,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import basic
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.multiregion.paas.plugins.module_utils import _config_files as config_files
+from ansible_collections.multiregion.paas.plugins.modules import config_files as module
 
 # What the module's argument specification makes of an entry that says nothing more.
 DEFAULTS = {"state": "file", "content": None, "owner": None, "group": None, "mode": None, "replace": True, "secret": False}
@@ -23,6 +26,7 @@ class Programs:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.failed_unit = False
         self.refused: tuple[str, ...] = ()
         self.status = 1
         self.killed_at = ""
@@ -31,6 +35,8 @@ class Programs:
         command = " ".join(argv)
         if self.killed_at and command.startswith(self.killed_at):
             raise KeyboardInterrupt
+        if "is-failed" in command:
+            return subprocess.CompletedProcess(argv, 0 if self.failed_unit else 1, "", "")
         self.calls.append(command)
         refused = bool(self.refused) and command.startswith(self.refused)
         return subprocess.CompletedProcess(argv, self.status if refused else 0, "", "line 3 is wrong")
@@ -45,10 +51,9 @@ class Host:
     def __init__(self, folder: Path, programs: Programs) -> None:
         self.folder, self.programs = folder, programs
 
-    def run(self, *files: dict, check: tuple[str, ...] = (), check_mode: bool = False, take_up: tuple[str, ...] = ("reloaded",)) -> dict:
+    def run(self, *files: dict, check: tuple[str, ...] = (), check_mode: bool = False, take_up: tuple[str, ...] = ("reloaded",), service: str = "thing.service") -> dict:
         entries = config_files.entries_of([{**DEFAULTS, **one, "path": str(self.folder / one["path"])} for one in files])
-        service = config_files.Service("thing.service", list(take_up), self.programs, str(self.folder / "run"))
-        return config_files.carry_out(entries, service, list(check), check_mode, self.programs)
+        return config_files.carry_out(entries, service, list(take_up), list(check), check_mode, self.programs, str(self.folder / "run"))
 
     def text(self, name: str) -> str:
         return (self.folder / name).read_text(encoding="utf-8")
@@ -134,7 +139,7 @@ def test_what_the_check_refuses_goes_back(host: Host, programs: Programs) -> Non
     host.run(FOLDER, CONF, {"path": "old", "content": "old\n"})
     programs.refused = ("prove",)
     programs.calls.clear()
-    with pytest.raises(config_files.ConfigFilesError, match="prove it refuses it, and the files are as they were: line 3 is wrong"):
+    with pytest.raises(config_files.ConfigFilesError, match="prove it refuses it: line 3 is wrong. The files are as they were."):
         host.run(
             {**FOLDER, "mode": "0700"},
             {**CONF, "content": "bad\n", "mode": "0600"},
@@ -174,10 +179,12 @@ def test_a_file_is_there_with_its_rights_or_not_at_all(host: Host, monkeypatch: 
 
     monkeypatch.setattr(os, "rename", rename)
     host.run(FOLDER, {**CONF, "mode": "0600"})
-    assert seen == [0o600]
+    assert seen[-1] == 0o600
 
     def full(source: str, target: str) -> None:
-        raise OSError(28, "No space left on device")
+        if target.endswith("thing.conf"):
+            raise OSError(28, "No space left on device")
+        real(source, target)
 
     monkeypatch.setattr(os, "rename", full)
     with pytest.raises(config_files.ConfigFilesError, match=r"thing\.conf: No space left on device"):
@@ -267,3 +274,84 @@ def test_an_owner_that_a_package_would_make_does_not_stop_a_dry_run() -> None:
 def test_each_path_may_have_an_owner_of_its_own() -> None:
     wanted = [{**DEFAULTS, "path": "/one", "content": ""}, {**DEFAULTS, "path": "/two", "content": "", "owner": "daemon", "group": "daemon"}]
     assert [(entry.uid, entry.gid) for entry in config_files.entries_of(wanted, owner="root", group="root")] == [(0, 0), (1, 1)]
+
+
+def test_a_service_that_an_earlier_run_could_not_start_is_started(host: Host, programs: Programs) -> None:
+    programs.refused = ("systemctl try-reload",)
+    with pytest.raises(config_files.ConfigFilesError):
+        host.run(FOLDER, CONF)
+    programs.refused, programs.failed_unit = (), True
+    programs.calls.clear()
+    assert host.run(FOLDER, CONF)["taken_up"]
+    assert programs.calls == ["systemctl daemon-reload", "systemctl restart thing.service"]
+
+
+def test_a_restart_that_is_owed_is_not_paid_by_a_reload(host: Host, programs: Programs) -> None:
+    """Two tasks with the same service: the one that restarts is killed, and the other comes first in the next run."""
+    programs.killed_at = "systemctl try-restart"
+    with pytest.raises(KeyboardInterrupt):
+        host.run({"path": "keyring", "content": "key"}, take_up=("restarted",))
+    programs.killed_at = ""
+    programs.calls.clear()
+    host.run({"path": "certificate", "content": "new"}, take_up=("reloaded",))
+    assert programs.calls[1:] == ["systemctl try-reload-or-restart thing.service", "systemctl try-restart thing.service"]
+    assert not host.run({"path": "keyring", "content": "key"}, take_up=("restarted",))["changed"]
+
+
+def test_a_check_that_a_killed_run_owes_is_made(host: Host, programs: Programs) -> None:
+    """Also where there is no service that would read the files."""
+    programs.killed_at = "prove"
+    with pytest.raises(KeyboardInterrupt):
+        host.run(FOLDER, CONF, check=("prove",), service="")
+    programs.killed_at, programs.refused = "", ("prove",)
+    with pytest.raises(config_files.ConfigFilesError, match="a run before this one, which was killed, has written files that are still there"):
+        host.run(FOLDER, CONF, check=("prove",), service="")
+    programs.refused = ()
+    assert host.run(FOLDER, CONF, check=("prove",), service="")["changed"]
+    assert not host.run(FOLDER, CONF, check=("prove",), service="")["changed"]
+
+
+def test_files_whose_check_cannot_be_run_go_back(host: Host) -> None:
+    host.run(FOLDER, CONF)
+    entries = config_files.entries_of([{**DEFAULTS, "path": str(host.folder / CONF["path"]), "content": "two\n"}])
+    with pytest.raises(config_files.ConfigFilesError, match="no program /nowhere/prove on this host. The files are as they were."):
+        config_files.carry_out(entries, "", [], ["/nowhere/prove"], False, notes=str(host.folder / "run"))
+    assert host.text("thing/thing.conf") == "one\n"
+
+
+def test_links_go_back_too(host: Host, programs: Programs) -> None:
+    (host.folder / "site").write_text("site\n", encoding="utf-8")
+    for name in ("enabled", "written"):
+        (host.folder / name).symlink_to("site")
+    programs.refused = ("prove",)
+    with pytest.raises(config_files.ConfigFilesError, match="The files are as they were"):
+        host.run({"path": "enabled", "state": "absent"}, {"path": "written", "content": "other\n"}, check=("prove",))
+    assert [os.readlink(host.folder / name) for name in ("enabled", "written")] == ["site", "site"]
+
+
+def test_a_link_to_a_folder_is_a_folder(host: Host) -> None:
+    (host.folder / "disk").mkdir()
+    (host.folder / "thing").symlink_to("disk")
+    host.run(FOLDER, CONF)
+    assert (host.folder / "thing").is_symlink() and host.text("disk/thing.conf") == "one\n"
+
+
+def test_what_is_not_to_be_replaced_keeps_its_rights(host: Host) -> None:
+    host.run({**FOLDER, "mode": "0700"}, {**CONF, "mode": "0600"})
+    assert not host.run({**FOLDER, "replace": False}, {**CONF, "replace": False})["changed"]
+    assert (host.mode("thing"), host.mode("thing/thing.conf")) == (0o700, 0o600)
+
+
+@pytest.mark.parametrize("mode", ["0600", "wrong"])
+def test_contents_are_not_logged_and_not_part_of_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    logged = []
+    monkeypatch.setattr(basic.AnsibleModule, "log", lambda *arguments, **options: logged.append((arguments, options)))
+    wanted = {"path": str(tmp_path / "thing.conf"), "content": "requirepass\nhunter2\n", "secret": True, "mode": mode}
+    # As Ansible calls a module: `no_log` of the task is part of it.
+    with patch_module_args({"files": [wanted], "_ansible_no_log": False, "_ansible_diff": True}), pytest.raises(SystemExit):
+        module.main()
+    said = capsys.readouterr().out
+    assert ('"failed": true' in said) == (mode == "wrong") and str(tmp_path / "thing.conf") in said
+    assert "hunter2" not in said and "hunter2" not in repr(logged)
