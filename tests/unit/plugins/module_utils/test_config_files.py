@@ -51,7 +51,14 @@ class Host:
     def __init__(self, folder: Path, programs: Programs) -> None:
         self.folder, self.programs = folder, programs
 
-    def run(self, *files: dict, check: tuple[str, ...] = (), check_mode: bool = False, take_up: tuple[str, ...] = ("reloaded",), service: str = "thing.service") -> dict:
+    def run(
+        self,
+        *files: dict,
+        check: tuple[str, ...] = (),
+        check_mode: bool = False,
+        take_up: tuple[str, ...] = ("reloaded",),
+        service: str = "thing.service",
+    ) -> dict:
         entries = config_files.entries_of([{**DEFAULTS, **one, "path": str(self.folder / one["path"])} for one in files])
         return config_files.carry_out(entries, service, list(take_up), list(check), check_mode, self.programs, str(self.folder / "run"))
 
