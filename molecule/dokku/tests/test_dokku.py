@@ -113,3 +113,11 @@ def test_push_of_half_an_estate_is_refused(host, words, refused):
     answer = host.run(f"runuser -u dokku -- /var/lib/dokku/plugins/enabled/paas-push/user-auth dokku ana {words}")
     assert (answer.rc == 1) is refused
     assert ("deploy.yml -i INVENTORY -e app=hello" in answer.stderr) is refused
+
+
+def test_a_plugin_is_at_its_pin(host):
+    """It was installed at 1.0.0; the side effect moved it, half undid it and asked for it from elsewhere."""
+    rows = json.loads(host.run("dokku plugin:list --format json").stdout)
+    (row,) = [row for row in rows if row["name"] == "tidy"]
+    assert (row["version"], row["enabled"]) == ("1.1.0", True)
+    assert "came from file:///var/tmp/dokku-tidy" in host.file("/var/tmp/refused.json").content_string

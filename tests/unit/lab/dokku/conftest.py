@@ -15,7 +15,7 @@ from lab_dokku_sandbox import Sandbox, run_or_pretend
 # All of them now: their folders are replaced below, and a later import would have the real ones.
 from dokku_standin import checks, core, host, scheduler
 
-for _plugin in ("apps", "certs", "config", "docker_options", "domains", "git", "network", "nginx", "ports", "proxy", "ps", "resource", "run",
+for _plugin in ("apps", "certs", "config", "docker_options", "domains", "git", "network", "nginx", "plugins", "ports", "proxy", "ps", "resource", "run",
                 "settings", "storage"):
     importlib.import_module(f"dokku_standin.{_plugin}")
 

@@ -15,7 +15,7 @@ from .core import Fail, State, err, warn
 MODULES = {
     "apps": "apps", "config": "config", "domains": "domains", "ports": "ports", "proxy": "proxy", "nginx": "nginx", "certs": "certs",
     "ps": "ps", "checks": "checks", "git": "git", "storage": "storage", "docker-options": "docker_options", "network": "network",
-    "resource": "resource", "run": "run", "enter": "run", "plugin": "host", "ssh-keys": "host", "version": "host", "help": "host",
+    "resource": "resource", "run": "run", "enter": "run", "plugin": "plugins", "ssh-keys": "host", "version": "host", "help": "host",
     **{name: "settings" for name in ("app-json", "builder", "builder-dockerfile", "buildpacks", "cron", "logs", "registry", "scheduler",
                                      "scheduler-docker-local")},
 }

@@ -39,6 +39,11 @@ class Fail(Exception):
         self.message, self.rc, self.raw, self.shown = message, rc, raw, shown
 
 
+def need_root() -> None:
+    if os.geteuid() != 0 and not os.environ.get("DOKKU_STANDIN_TEST"):
+        raise Fail("This command must be run as root")
+
+
 # --- output
 
 def out(text: str = "") -> None:

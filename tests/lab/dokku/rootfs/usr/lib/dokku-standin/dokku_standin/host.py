@@ -1,7 +1,7 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""plugin:* and ssh-keys:* — what belongs to the host."""
+"""ssh-keys:*, version and help — what belongs to the host."""
 
 from __future__ import annotations
 
@@ -11,51 +11,9 @@ import re
 from pathlib import Path
 
 from . import VERSION
-from .core import ROOT, Fail, flags, out, read, run, stdin_bytes, write
+from .core import ROOT, Fail, flags, need_root, out, read, run, stdin_bytes, write
 
-CORE_PLUGINS = """00_dokku-standard 20_events app-json apps builder builder-dockerfile builder-herokuish builder-lambda builder-nixpacks
-builder-null builder-pack builder-railpack buildpacks builds caddy-vhosts certs checks common config cron docker-options domains enter git
-haproxy-vhosts logs network nginx-vhosts openresty-vhosts plugin ports proxy ps registry repo resource run scheduler
-scheduler-docker-local scheduler-null shell ssh-keys storage trace traefik-vhosts""".split()
 OPTIONS = "no-agent-forwarding,no-user-rc,no-X11-forwarding,no-port-forwarding"
-
-
-# --- plugins: the core ones by name, nothing can be installed
-
-def describe(name: str) -> str:
-    words = {"00_dokku-standard": "standard", "20_events": "events logging", "certs": "certificate management"}.get(name, name)
-    return f"dokku core {words} plugin"
-
-
-def cmd_plugin_list(args: list[str]) -> None:
-    options, _rest = flags("plugin:list", args, (), ("format",))
-    if options.get("format") == "json":
-        versions = {"builds": "0.34.0"}
-        rows = [{"name": name, "version": versions.get(name, VERSION), "enabled": True, "core": True, "description": describe(name), "source_url": "",
-                 "committish": "", "branch": ""} for name in CORE_PLUGINS]
-        out(json.dumps(rows, separators=(",", ":")))
-        return
-    for name in CORE_PLUGINS:
-        out(f"  {name:<20} {VERSION} enabled    {describe(name)}")
-
-
-def cmd_plugin_installed(args: list[str]) -> None:
-    if not args or args[0] not in CORE_PLUGINS:
-        raise Fail()
-
-
-def cmd_plugin_dependencies(_args: list[str]) -> None:
-    need_root()
-
-
-def cmd_plugin_refuse(args: list[str]) -> None:
-    need_root()
-    raise Fail("This is a stand-in for Dokku: it has no plugins to install")
-
-
-def need_root() -> None:
-    if os.geteuid() != 0 and not os.environ.get("DOKKU_STANDIN_TEST"):
-        raise Fail("This command must be run as root")
 
 
 # --- ssh keys
@@ -141,8 +99,6 @@ def cmd_help(_args: list[str]) -> None:
 
 
 COMMANDS = {
-    "version": cmd_version, "help": cmd_help, "plugin:list": cmd_plugin_list, "plugin:installed": cmd_plugin_installed,
-    "plugin:install-dependencies": cmd_plugin_dependencies, "ssh-keys": cmd_keys_list, "ssh-keys:list": cmd_keys_list,
+    "version": cmd_version, "help": cmd_help, "ssh-keys": cmd_keys_list, "ssh-keys:list": cmd_keys_list,
     "ssh-keys:add": cmd_keys_add, "ssh-keys:remove": cmd_keys_remove,
-    **{f"plugin:{action}": cmd_plugin_refuse for action in ("install", "update", "uninstall", "enable", "disable")},
 }
