@@ -9,15 +9,17 @@ run that is killed in between leaves a debt that the next run sees. A boot forge
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import os
 import pwd
 import stat
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from typing import Optional
+
+from ansible_collections.multiregion.paas.plugins.module_utils._atomic import write_atomically
 
 NOTES = "/run/multiregion.paas"
 # Of systemd: neither starts what does not run, which reads its files anyway when it is started.
@@ -199,7 +201,8 @@ def apply(change):
         elif change.action == "attributes":
             _own(entry.path, entry.uid, entry.gid, entry.mode)
         else:
-            _write(entry.path, entry.content, *_attributes(entry, change.before))
+            uid, gid, mode = _attributes(entry, change.before)
+            write_atomically(entry.path, entry.content, mode, uid, gid)
     except OSError as error:
         raise ConfigFilesError("%s: %s" % (entry.path, error.strerror)) from error
 
@@ -218,9 +221,12 @@ def put_back(change):
     if change.action == "attributes":
         _own(path, before.uid, before.gid, before.mode)
     elif before.kind == "file":
-        _write(path, before.content, before.uid, before.gid, before.mode)
+        write_atomically(path, before.content, before.mode, before.uid, before.gid)
     elif before.kind == "link":
         beside = "%s.paas-link" % path
+        # A kill may have left one.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
         os.symlink(before.target, beside)
         os.rename(beside, path)
     elif change.action == "write":
@@ -241,20 +247,6 @@ def _make(path, uid, gid, mode):
         _make(above, uid, gid, mode)
     os.mkdir(path, 0o700)
     _own(path, uid, gid, mode)
-
-
-def _write(path, content, uid, gid, mode):
-    handle, beside = tempfile.mkstemp(prefix=".paas-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "wb") as new:
-            new.write(content)
-            new.flush()
-            os.fsync(new.fileno())
-        _own(beside, uid, gid, mode)
-        os.rename(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
 
 
 class Debt:
@@ -279,7 +271,7 @@ class Debt:
         steps = self.steps()
         try:
             os.makedirs(os.path.dirname(self._note), mode=0o755, exist_ok=True)
-            _write(self._note, "".join("%s\n" % step for step in steps).encode("ascii"), None, None, 0o644)
+            write_atomically(self._note, "".join("%s\n" % step for step in steps))
         except OSError as error:
             raise ConfigFilesError("%s: %s" % (self._note, error.strerror)) from error
 

@@ -14,7 +14,7 @@ import time
 import typing as t
 
 from .errors import AptFailed
-from .machine import Paths, Runner, read_text, remove, write_atomically
+from .machine import Paths, Runner, read_text, remove, write_text
 from .plan import Package, PackageVersion
 
 APT_IMPORT_ERROR: Exception | None
@@ -181,7 +181,7 @@ def services_left_alone(paths: Paths) -> t.Iterator[None]:
         os.rename(path, aside)
     script = f'#!/bin/sh\n{_POLICY_MARK}\ncase "$1" in nginx|nginx.service) kill -0 {os.getpid()} 2>/dev/null && exit 101 ;; esac\n'
     script += f'[ -x {aside} ] && exec {aside} "$@"\nexit 0\n'
-    write_atomically(path, script, 0o755)
+    write_text(path, script, 0o755)
     try:
         yield
     finally:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import typing as t
 from dataclasses import dataclass
+
+from .._atomic import write_atomically
 
 #: A command runner: argv and extra environment in; return code, stdout, stderr out.
 Runner = t.Callable[..., "tuple[int, str, str]"]
@@ -34,22 +35,10 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def write_atomically(path: str, content: str, mode: int = 0o644) -> None:
-    """Write beside the target, flush to disk, rename: a kill leaves the old file or the new one."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    # apt reads only names without other suffixes, so a leftover of a kill is not taken for preferences.
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(temporary, mode)
-        os.rename(temporary, path)
-    except BaseException:
-        remove(temporary)
-        raise
+def write_text(path: str, content: str, mode: int = 0o644) -> None:
+    """At once and whole, in a folder that may be missing."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    write_atomically(path, content, mode)
 
 
 def remove(path: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from . import apt, http2, server
 from .errors import AptFailed, ForeignPreferences, InvalidInput, NginxError, ProofFailed
-from .machine import Paths, Runner, read_text, remove, write_atomically
+from .machine import Paths, Runner, read_text, remove, write_text
 from .plan import MAIN_PACKAGE, Current, Desired, Plan, plan_absent, plan_present
 from .tables import known_bad_table
 from .version import parse_constraint, upstream_of
@@ -120,7 +120,7 @@ class Applier:
         with self._old_packages(plan) as old_files:
             swap: server.Swap | None = None
             try:
-                write_atomically(self.paths.preferences, t.cast(str, plan.preferences_after))
+                write_text(self.paths.preferences, t.cast(str, plan.preferences_after))
                 self._check_preferences(plan)
                 if plan.install:
                     self._install(plan, master)
@@ -137,7 +137,7 @@ class Applier:
             except NginxError as error:
                 raise type(error)(f"{error}\n{self._roll_back(plan, swap, old_files)}") from error
         if plan.prove:
-            write_atomically(self.paths.state, json.dumps({"proven": plan.proof_key}) + "\n")
+            write_text(self.paths.state, json.dumps({"proven": plan.proof_key}) + "\n")
         return proof
 
     @contextlib.contextmanager
@@ -201,7 +201,7 @@ class Applier:
             if plan.preferences_before is None:
                 remove(self.paths.preferences)
             else:
-                write_atomically(self.paths.preferences, plan.preferences_before)
+                write_text(self.paths.preferences, plan.preferences_before)
             said.append("The preferences are as before.")
             now = apt.read_packages(plan.before)
             replaced = {name: version for name, version in plan.before.items() if now[name].installed != version}

@@ -19,6 +19,7 @@ import subprocess
 import time
 import typing as t
 
+from ansible_collections.multiregion.paas.plugins.module_utils._atomic import sync_folder, write_atomically
 from ansible_collections.multiregion.paas.plugins.module_utils._postgres import plan as p
 from ansible_collections.multiregion.paas.plugins.module_utils._postgres.errors import CommandFailed, PostgresError
 from ansible_collections.multiregion.paas.plugins.module_utils._postgres.settings import (
@@ -166,25 +167,9 @@ class Cluster:
             os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
 
     def write(self, path: str, text: str, mode: int = 0o600, root: bool = False) -> None:
-        """Old or new, never half: a temporary file beside it, on disk before it takes the name."""
-        temporary = path + ".paas-new"
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.chmod(temporary, mode)
-        if not root:
-            self._own(temporary)
-        os.rename(temporary, path)
-        self._sync_dir(os.path.dirname(path))
-
-    @staticmethod
-    def _sync_dir(path: str) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        """Old or new, never half; the server's own unless it is root's."""
+        owner = None if root or os.geteuid() != 0 else self.owner
+        write_atomically(path, text, mode, owner and owner.pw_uid, owner and owner.pw_gid)
 
     @staticmethod
     def _text(path: str) -> str:
@@ -472,7 +457,7 @@ class Cluster:
 
     def remove_standby_signal(self) -> None:
         os.unlink(os.path.join(self.data_dir, "standby.signal"))
-        self._sync_dir(self.data_dir)
+        sync_folder(self.data_dir)
 
     def hold_down(self, **marks: t.Any) -> None:
         """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot."""
@@ -606,13 +591,13 @@ class Cluster:
         if os.path.isdir(self.data_dir):
             os.rmdir(self.data_dir)
         os.rename(self.clone_dir, self.data_dir)
-        self._sync_dir(os.path.dirname(self.data_dir))
+        sync_folder(os.path.dirname(self.data_dir))
 
     def keep_aside(self) -> str:
         stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         kept = f"{self.data_dir}.kept-{stamp}"
         os.rename(self.data_dir, kept)
-        self._sync_dir(os.path.dirname(kept))
+        sync_folder(os.path.dirname(kept))
         return kept
 
     def rewind(self, conninfo: t.Mapping[str, t.Any], passfile: t.Optional[str]) -> None:

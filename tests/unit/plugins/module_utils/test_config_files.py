@@ -330,10 +330,13 @@ def test_links_go_back_too(host: Host, programs: Programs) -> None:
     (host.folder / "site").write_text("site\n", encoding="utf-8")
     for name in ("enabled", "written"):
         (host.folder / name).symlink_to("site")
+    # As a kill leaves it.
+    (host.folder / "enabled.paas-link").symlink_to("nowhere")
     programs.refused = ("prove",)
     with pytest.raises(config_files.ConfigFilesError, match="The files are as they were"):
         host.run({"path": "enabled", "state": "absent"}, {"path": "written", "content": "other\n"}, check=("prove",))
     assert [os.readlink(host.folder / name) for name in ("enabled", "written")] == ["site", "site"]
+    assert not (host.folder / "enabled.paas-link").is_symlink()
 
 
 def test_a_link_to_a_folder_is_a_folder(host: Host) -> None:

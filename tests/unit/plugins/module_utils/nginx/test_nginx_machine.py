@@ -57,8 +57,8 @@ def test_a_binary_that_does_not_run():
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "folder" / "file"
-    machine.write_atomically(str(target), "one")
-    machine.write_atomically(str(target), "two", 0o600)
+    machine.write_text(str(target), "one")
+    machine.write_text(str(target), "two", 0o600)
     assert target.read_text() == "two"
     assert target.stat().st_mode & 0o777 == 0o600
     assert os.listdir(target.parent) == ["file"]
