@@ -11,6 +11,9 @@ import sys
 import tarfile
 from pathlib import Path
 
+import ansible.module_utils
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 LAB = Path(__file__).resolve().parents[1] / "lab" / "lab.py"
 
 # What systemd needs in a container, and nothing more.
@@ -36,6 +39,29 @@ def archive(files: dict[str, bytes]) -> bytes:
             info.size, info.mode = len(content), 0o644
             tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
+
+
+# Runs a module of the collection with the options that come as JSON; `_module` is its name.
+RUN_MODULE = b"""
+import importlib, json, sys
+sys.path.insert(0, "/opt/paas-test")
+from ansible.module_utils.testing import patch_module_args
+arguments = json.load(sys.stdin)
+name = arguments.pop("_module")
+with patch_module_args(arguments):
+    importlib.import_module("ansible_collections.multiregion.paas.plugins.modules." + name).main()
+"""
+
+
+def modules() -> bytes:
+    """The collection's modules and all that they may import, with /opt/paas-test/run.py to start one of them."""
+    files = {"ansible/__init__.py": b"", "run.py": RUN_MODULE}
+    ansible_root = Path(ansible.module_utils.__file__).parent
+    sources = [("ansible/module_utils", ansible_root, ansible_root), *(("ansible_collections/multiregion/paas/plugins", PLUGINS, PLUGINS / kind)
+               for kind in ("module_utils", "modules"))]  # fmt: skip
+    for prefix, root, folder in sources:
+        files.update({f"{prefix}/{path.relative_to(root)}": path.read_bytes() for path in folder.rglob("*.py")})
+    return archive({f"opt/paas-test/{name}": content for name, content in files.items()})
 
 
 def need_image(tag: str) -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from pathlib import Path
 
-import ansible.module_utils
-from containers import SYSTEMD, archive, docker
+from containers import SYSTEMD, docker, modules
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NETWORK = "paas-test-nginx"
 SUBNET = "198.18.204.0/24"
 
@@ -21,15 +18,6 @@ DOCKERFILE = """
 FROM paas-lab/machine:{suite}
 RUN set -eu; export DEBIAN_FRONTEND=noninteractive; rm -f /etc/apt/apt.conf.d/90paas-lab-cache; \
     apt-get update -q; apt-get install -qy --no-install-recommends python3-h2
-"""
-
-RUNNER = """
-import importlib, json, sys
-sys.path.insert(0, "/opt/paas-test")
-from ansible.module_utils.testing import patch_module_args
-arguments = json.load(sys.stdin)
-with patch_module_args(arguments):
-    importlib.import_module("ansible_collections.multiregion.paas.plugins.modules.nginx_http2_pin").main()
 """
 
 # A package as the distribution has it, under another version, and with bytes of its program changed.
@@ -63,19 +51,6 @@ apt-get update -q >/dev/null
 """
 
 
-def module_files() -> bytes:
-    """The module and what it imports, as files below /opt/paas-test."""
-    files: dict[str, bytes] = {"ansible/__init__.py": b"", "run.py": RUNNER.encode()}
-    root = Path(ansible.module_utils.__file__).parent
-    for path in root.rglob("*.py"):
-        files[f"ansible/module_utils/{path.relative_to(root)}"] = path.read_bytes()
-    collection = "ansible_collections/multiregion/paas/plugins"
-    for path in (REPOSITORY / "plugins/module_utils/_nginx").glob("*.py"):
-        files[f"{collection}/module_utils/_nginx/{path.name}"] = path.read_bytes()
-    files[f"{collection}/modules/nginx_http2_pin.py"] = (REPOSITORY / "plugins/modules/nginx_http2_pin.py").read_bytes()
-    return archive({f"opt/paas-test/{name}": content for name, content in files.items()})
-
-
 def ensure_network() -> None:
     if not docker("network", "ls", "-q", "--filter", f"name=^{NETWORK}$").strip():
         docker("network", "create", "--subnet", SUBNET, NETWORK)
@@ -102,7 +77,7 @@ class Machine:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{self.name} does not come up: {state}")
             time.sleep(0.5)
-        docker("cp", "-", f"{self.name}:/", stdin=module_files())
+        docker("cp", "-", f"{self.name}:/", stdin=modules())
 
     def stop(self) -> None:
         docker("rm", "-f", "-v", self.name, check=False)
@@ -126,7 +101,7 @@ class Machine:
     def module(self, check: bool = False, **options) -> dict:
         """Run the module; its result, or Failed with its message."""
         arguments = {"lock_timeout": 60, "update_cache": False, **options, "_ansible_check_mode": check, "_ansible_diff": True}
-        out = docker("exec", "-i", self.name, "/usr/bin/python3", "/opt/paas-test/run.py", stdin=json.dumps(arguments), check=False)
+        out = docker("exec", "-i", self.name, "/usr/bin/python3", "/opt/paas-test/run.py", stdin=json.dumps({"_module": "nginx_http2_pin", **arguments}), check=False)
         lines = out.strip().splitlines()
         if not lines:
             raise RuntimeError("the module said nothing")

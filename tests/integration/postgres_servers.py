@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
-import ansible.module_utils
-from containers import SYSTEMD, archive, docker, need_image
+from containers import SYSTEMD, archive, docker, modules, need_image
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
 NETWORK = "paas-test-postgres"
 SUBNET = "198.18.203.0/24"
-SUITES = {15: "bookworm", 17: "trixie"}
+# The suite that has the packages, and the one of the machine.
+SUITES = {15: ("bookworm", "bookworm"), 17: ("trixie", "trixie"), 18: ("forky", "trixie")}
 
 DOCKERFILE = """
-FROM paas-lab/machine:{suite}
+FROM paas-lab/machine:{machine}
 RUN set -eu; export DEBIAN_FRONTEND=noninteractive; \
     mkdir -p /etc/postgresql-common/createcluster.d; \
     echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.d/paas.conf; \
     rm -f /etc/apt/apt.conf.d/*paas-lab-cache* /etc/apt/apt.conf.d/*proxy*; \
+    if [ {suite} != {machine} ]; then sed -n 's/ {machine} main/ {suite} main/p' /etc/apt/sources.list > /etc/apt/sources.list.d/newer.list; fi; \
     apt-get update -q; apt-get install -qy --no-install-recommends postgresql-{version}; apt-get clean; \
     install -d -o postgres -g postgres /etc/postgresql/{version}/main /var/lib/postgresql/{version}; \
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=test \
       -keyout /etc/postgresql/server.key -out /etc/postgresql/server.crt; \
     chown postgres:postgres /etc/postgresql/server.key /etc/postgresql/server.crt; chmod 600 /etc/postgresql/server.key; \
     runuser -u postgres -- /usr/lib/postgresql/{version}/bin/initdb --no-sync -D /var/lib/postgresql/template --data-checksums --auth-host=scram-sha-256; \
-    runuser -u postgres -- /usr/lib/postgresql/{version}/bin/initdb --no-sync -D /var/lib/postgresql/foreign --auth-host=scram-sha-256
+    runuser -u postgres -- /usr/lib/postgresql/{version}/bin/initdb --no-sync -D /var/lib/postgresql/foreign {without_checksums} --auth-host=scram-sha-256
 COPY main/ /etc/postgresql/{version}/main/
 RUN chown -R postgres:postgres /etc/postgresql/{version}/main
 """
@@ -60,16 +59,6 @@ hostssl replication replicator 198.18.203.0/24 scram-sha-256
 hostssl postgres replicator 198.18.203.0/24 scram-sha-256
 """
 
-RUNNER = """
-import importlib, json, sys
-sys.path.insert(0, "/opt/paas-test")
-from ansible.module_utils.testing import patch_module_args
-arguments = json.load(sys.stdin)
-name = arguments.pop("_module")
-with patch_module_args(arguments):
-    importlib.import_module("ansible_collections.multiregion.paas.plugins.modules." + name).main()
-"""
-
 PASSWORD = "se:cret-pa\\ss"
 ROLES = f"""
 CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{PASSWORD}';
@@ -82,29 +71,17 @@ CREATE TABLE rows (id int PRIMARY KEY);
 
 def build_image(version: int) -> str:
     tag = f"paas-test/postgres:{version}"
-    need_image(f"paas-lab/machine:{SUITES[version]}")
+    suite, machine = SUITES[version]
+    need_image(f"paas-lab/machine:{machine}")
+    without_checksums = "--no-data-checksums" if version >= 18 else ""
     files = {
-        "Dockerfile": DOCKERFILE.format(version=version, suite=SUITES[version]).encode(),
+        "Dockerfile": DOCKERFILE.format(version=version, suite=suite, machine=machine, without_checksums=without_checksums).encode(),
         "main/postgresql.conf": CONFIG.format(version=version).encode(),
         "main/pg_hba.conf": HBA.encode(),
         "main/pg_ident.conf": b"",
     }
     docker("build", "-q", "-t", tag, "-", stdin=archive(files), timeout=900)
     return tag
-
-
-def modules() -> bytes:
-    """The modules and what they import, as files below /opt/paas-test."""
-    files: dict[str, bytes] = {"ansible/__init__.py": b"", "run.py": RUNNER.encode()}
-    root = Path(ansible.module_utils.__file__).parent
-    for path in root.rglob("*.py"):
-        files[f"ansible/module_utils/{path.relative_to(root)}"] = path.read_bytes()
-    collection = "ansible_collections/multiregion/paas/plugins"
-    for path in (REPOSITORY / "plugins/module_utils/_postgres").glob("*.py"):
-        files[f"{collection}/module_utils/_postgres/{path.name}"] = path.read_bytes()
-    for path in (REPOSITORY / "plugins/modules").glob("pg_follower*.py"):
-        files[f"{collection}/modules/{path.name}"] = path.read_bytes()
-    return archive({f"opt/paas-test/{name}": content for name, content in files.items()})
 
 
 class Failed(Exception):
