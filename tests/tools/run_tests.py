@@ -33,7 +33,7 @@ TOOLS = Path(sys.executable).parent
 TAIL_LINES = 60
 
 
-# Steps that `all` leaves out until they have passed whole and often enough on two cores; each runs alone by its name.
+# Steps that `all` leaves out for their time on two cores; each runs alone by its name, and nightly on a machine of its own.
 ALONE = frozenset(
     {
         "molecule:certificate",
