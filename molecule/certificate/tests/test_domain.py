@@ -28,7 +28,9 @@ def playbook(operation, app, *more, having=None, check=False):
     command = ["ansible-playbook", str(PROJECT / "playbooks/domain.yml"), "-e", json.dumps(variables), *more, *(["--check"] if check else [])]
     for inventory in ("hosts.yml", "certificate.yml"):
         command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=900)
+    # Lines that begin with a colour do not begin with "changed".
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=900)
     return done.returncode, done.stdout + done.stderr
 
 

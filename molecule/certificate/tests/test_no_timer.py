@@ -22,8 +22,10 @@ def test_nothing_of_the_renewal_is_left(host, request):
     assert host.file("/etc/systemd/system/paas-certificate-renewal.timer").exists and host.file(KEPT + "/access_ed25519").exists
     assert other.user("paas-certificate").exists and other.file("/etc/sudoers.d/paas-certificate").exists
     command = ["ansible-playbook", str(PROJECT / "molecule/certificate/no_timer.yml"), "-i", str(PROJECT / "molecule/inventory/hosts.yml")]
+    # Lines that begin with a colour do not begin with "changed".
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
     for expected in (True, False):
-        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         assert any(line.startswith("changed:") for line in done.stdout.splitlines()) == expected, done.stdout
     assert "paas-certificate-renewal" not in host.check_output("systemctl list-units --all --no-legend 'paas-certificate*'")
