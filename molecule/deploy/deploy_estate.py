@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import http.cookies
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -28,7 +29,9 @@ def start(name, *arguments):
         command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
     for argument in arguments:
         command += [argument] if argument.startswith("--") else ["-e", argument]
-    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    # What is read of it below knows no colours.
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
 def end(process, succeeds=True):

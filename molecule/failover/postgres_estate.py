@@ -27,6 +27,8 @@ ADDRESSES = {"failover-1": "198.18.1.31", "failover-2": "198.18.2.31", "failover
 REGIONS = {"failover-1": "us-east-1", "failover-2": "eu-west-1", "failover-3": "ap-southeast-2"}
 PASSWORDS = {"owner": "todo-owner", "read_write": "todo-writes", "read_only": "todo-reads"}
 INVENTORIES = [argument for name in ("hosts", "failover") for argument in ("-i", str(PROJECT / f"molecule/inventory/{name}.yml"))]
+# What is read of the runbooks knows no colours.
+PLAIN = {"ANSIBLE_FORCE_COLOR": "0"}
 
 
 def urls(role="read_write", nodes=tuple(ADDRESSES)):
@@ -48,7 +50,7 @@ def run(name, *arguments, check=True, env=None):
     """A runbook with these extra variables."""
     done = subprocess.run(
         _command(name, arguments), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=400,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, **PLAIN, **(env or {})},
     )
     if check:
         assert done.returncode == 0, done.stdout[-6000:]
@@ -59,7 +61,7 @@ def run_killed(name, *arguments, at, after):
     """A runbook that is killed `after` seconds into the task `at`."""
     process = subprocess.Popen(
         _command(name, arguments), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, **PLAIN, "PYTHONUNBUFFERED": "1"},
     )
     seen = []
     for line in process.stdout:

@@ -18,7 +18,8 @@ author:
   - multiregion.paas contributors (@multiregion)
 description:
   - Chooses the follower that takes over from what the servers say that still answer, the one with the most of the log.
-  - The old primary is the one that says so, or the one that the followers are configured for.
+  - The old primary is the one that says so, or the one that the followers with the newest timeline are configured for. A server that is
+    held down since an earlier failover is not taken for it.
 positional: _input
 options:
   _input:
@@ -41,6 +42,11 @@ options:
       - The region of every database host, for RV(_value) C(isolate).
     type: dict
     default: {}
+  old:
+    description:
+      - The old primary, where it has been found before; empty to find it.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -83,15 +89,45 @@ def _isolating(old: str, followers: Mapping[str, t.Any], regions: Mapping[str, s
     return [host for host in followers if regions[host] in given_up] if given_up and 2 * left <= len(set(regions.values())) else []
 
 
+def _named(followers: Mapping[str, t.Any], addresses: Mapping[str, str]) -> tuple[list[str], set[str]]:
+    """The hosts and the addresses that the followers with the newest timeline are configured for: the others may still name one before."""
+    newest = max((int(server.get("timeline") or 0) for server in followers.values()), default=0)
+    named = {
+        server["primary"]["host"] if server.get("primary") else server.get("detached_from")
+        for server in followers.values() if int(server.get("timeline") or 0) == newest
+    } - {None, ""}
+    # A follower that runs is no primary, whoever still names it.
+    return [host for host, address in addresses.items() if address in named and host not in followers], named
+
+
+def _old_primary(servers: Mapping[str, t.Any], followers: Mapping[str, t.Any], addresses: Mapping[str, str], stopped: list[str]) -> str:
+    hosts, named = _named(followers, addresses)
+    if stopped:
+        newest = max((int(server.get("timeline") or 0) for server in followers.values()), default=0)
+        if hosts and stopped[0] not in hosts and int(servers[stopped[0]].get("timeline") or 0) <= newest:
+            raise AnsibleFilterError(
+                f"{stopped[0]} would come up as a primary, but the followers are configured for {', '.join(hosts)} and are not behind it:"
+                f" it is a primary of former days. Hold it down first (pg_follower state=fenced on {stopped[0]}), then run this again"
+            )
+        return stopped[0]
+    fenced = [host for host, server in servers.items() if server.get("fenced")]
+    if not named and len(fenced) == 1:
+        return fenced[0]
+    if len(hosts) != 1:
+        raise AnsibleFilterError(
+            "The followers do not tell which server was the primary: they are configured for " + (", ".join(hosts or sorted(named)) or "none")
+        )
+    return hosts[0]
+
+
 def postgres_failover(
-    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", regions: Mapping[str, str] | None = None
+    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", regions: Mapping[str, str] | None = None, old: str = ""
 ) -> dict[str, t.Any]:
     followers = {
         host: server for host, server in servers.items()
         if server["role"] == "follower" and server.get("running") and server.get("accepting") and not server.get("fenced")
     }
     primaries = [host for host, server in servers.items() if server["role"] == "primary"]
-    fenced = [host for host, server in servers.items() if server.get("fenced")]
     if len(primaries) > 1:
         raise AnsibleFilterError("More than one server is writable or would be when started: " + ", ".join(primaries))
     if primaries and servers[primaries[0]].get("accepting"):
@@ -99,21 +135,9 @@ def postgres_failover(
         if new_primary not in ("", primaries[0]):
             raise AnsibleFilterError(f"{primaries[0]} is the primary and answers: switch over instead, or stop it first")
         return {
-            "old": fenced[0] if fenced else "", "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0,
-            "lossless": True, "isolate": [], "done": True,
+            "old": old, "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0, "lossless": True, "isolate": [], "done": True,
         }
-    if primaries:
-        old = primaries[0]
-    elif fenced:
-        old = fenced[0]
-    else:
-        named = {server["primary"]["host"] if server.get("primary") else server.get("detached_from") for server in followers.values()} - {None}
-        hosts = [host for host, address in addresses.items() if address in named]
-        if len(hosts) != 1:
-            raise AnsibleFilterError(
-                "The followers do not tell which server was the primary: they are configured for " + (", ".join(sorted(named)) or "none")
-            )
-        old = hosts[0]
+    old = old or _old_primary(servers, followers, addresses, primaries)
     if not followers:
         raise AnsibleFilterError("No follower answers; there is nobody to take over")
     new = new_primary or max(followers, key=lambda host: _reached(followers[host]))
@@ -122,8 +146,8 @@ def postgres_failover(
 
     reached = _reached(followers[new])
     end = servers.get(old, {})
-    # While it runs, the end of its log is not the end yet.
-    known = bool(end.get("lsn")) and not end.get("running")
+    # While it runs, the end of its log is not the end yet; and positions of two timelines are not compared.
+    known = bool(end.get("lsn")) and not end.get("running") and int(end.get("timeline") or 0) == reached[0]
     best = max(_reached(server) for server in followers.values())
     lost = max(0, best[1] - reached[1]) if best[0] == reached[0] else 0
     if known:

@@ -130,7 +130,23 @@ def test_a_killed_primary_is_fenced_by_ssh():
     assert not lost or "exactly" in told, "rows were lost without a word"
     assert late(beside, primary) == []
     assert estate.shell(old, "pgrep -x postgres") == ""
+    nothing_comes_of_who_is_held_down(old, primary)
     taken_back(old)
+
+
+def nothing_comes_of_who_is_held_down(held, primary):
+    """Today's primary does not answer, and a former one is still held down: that is no evidence, and it is not put back."""
+    (target,) = [name for name in others(primary) if name != held]
+    absent = json.dumps({"paas_absent_regions": [estate.REGIONS[primary]]})
+    estate.docker("pause", f"paas-lab-{primary}")
+    try:
+        refused = run("failover", "accept_loss=yes", absent, check=False)
+        assert refused.returncode != 0 and f"nothing proves that {primary} is down" in " ".join(refused.stdout.split()), refused.stdout[-3000:]
+        refused = run("switchover", f"new_primary={target}", absent, check=False)
+        assert refused.returncode != 0 and f"{target} cannot take over, nothing was changed" in " ".join(refused.stdout.split()), refused.stdout[-3000:]
+    finally:
+        estate.docker("unpause", f"paas-lab-{primary}")
+    assert estate.shell(held, "pgrep -x postgres") == "" and sql(target, "SELECT pg_is_in_recovery()") == "t"
 
 
 @pytest.mark.parametrize("regions", [2, 1], ids=["cut off from both regions", "cut off from one region"])
@@ -173,7 +189,9 @@ def cloud():
     env = {"AWS_ENDPOINT_URL": f"http://{address}:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     ec2 = boto3.client("ec2", endpoint_url=env["AWS_ENDPOINT_URL"], region_name=estate.REGIONS[old], aws_access_key_id="test", aws_secret_access_key="test")
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    network = ec2.create_vpc(CidrBlock="198.18.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=network, CidrBlock="198.18.0.0/16")["Subnet"]["SubnetId"]
+    instance = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, SubnetId=subnet, PrivateIpAddress=estate.ADDRESSES[old])["Instances"][0]["InstanceId"]
     over = threading.Event()
 
     def machine():

@@ -60,7 +60,54 @@ def test_a_primary_that_answers_is_left_alone():
 def test_a_killed_run_goes_on():
     new = {"role": "primary", "running": True, "accepting": True, "lsn": "0/100", "timeline": 2}
     choice = postgres_failover({"us": stopped("0/1"), "eu": new, "ap": follower("0/1")}, ADDRESSES)
-    assert choice["done"] and (choice["old"], choice["new"], choice["others"]) == ("us", "eu", ["ap"])
+    assert choice["done"] and (choice["new"], choice["others"]) == ("eu", ["ap"])
+
+
+FOUR = {**ADDRESSES, "sa": "10.0.4.21"}
+
+
+def test_who_is_held_down_since_an_earlier_failover_is_not_taken_for_the_old_primary():
+    """us was failed over to eu, which is away now."""
+    servers = {"us": stopped("0/9"), "ap": follower("0/100", timeline=2, primary={"host": "10.0.2.21"})}
+    choice = postgres_failover(servers, ADDRESSES)
+    assert (choice["old"], choice["new"], choice["known"], choice["lossless"]) == ("eu", "ap", False, False)
+    # And when it has been fenced in this run, its own log counts and not the other's.
+    servers["eu"] = stopped("0/180", timeline=2)
+    choice = postgres_failover(servers, ADDRESSES)
+    assert (choice["old"], choice["known"], choice["lost_bytes"]) == ("eu", True, 0x80)
+
+
+def test_a_follower_that_was_not_pointed_to_the_new_primary_does_not_count():
+    servers = {
+        "us": stopped("0/9"), "sa": follower("0/900", timeline=1), "ap": follower("0/100", timeline=2, primary={"host": "10.0.2.21"}),
+    }  # fmt: skip
+    choice = postgres_failover(servers, FOUR)
+    assert (choice["old"], choice["new"]) == ("eu", "ap")
+
+
+def test_a_primary_of_former_days_that_is_only_stopped_is_refused():
+    former = {"role": "primary", "running": False, "accepting": False, "lsn": "0/9", "timeline": 1}
+    with pytest.raises(AnsibleFilterError, match="us would come up as a primary.*configured for eu"):
+        postgres_failover({"us": former, "ap": follower("0/100", timeline=2, primary={"host": "10.0.2.21"})}, ADDRESSES)
+
+
+def test_a_new_primary_that_died_before_the_others_came_to_it():
+    died = {"role": "primary", "running": False, "accepting": False, "lsn": "0/150", "timeline": 2}
+    choice = postgres_failover({"us": stopped("0/9"), "eu": died, "ap": follower("0/100")}, ADDRESSES)
+    assert (choice["old"], choice["new"], choice["known"]) == ("eu", "ap", False)
+
+
+def test_positions_of_two_timelines_are_not_compared():
+    """A follower that went its own way has a higher position, and still has not got everything."""
+    choice = postgres_failover({"us": stopped("0/100", timeline=2), "eu": follower("0/900", timeline=1)}, ADDRESSES)
+    assert choice["old"] == "us" and not choice["known"] and not choice["lossless"]
+
+
+def test_who_was_found_before_stays_the_old_primary():
+    servers = {"us": stopped("0/9"), "eu": stopped("0/9"), "ap": follower("0/100", primary=None)}
+    with pytest.raises(AnsibleFilterError, match="do not tell"):
+        postgres_failover(servers, ADDRESSES)
+    assert postgres_failover(servers, ADDRESSES, old="eu")["old"] == "eu"
 
 
 REGIONS = {"us": "us-east-1", "eu": "eu-west-1", "ap": "ap-southeast-2"}
