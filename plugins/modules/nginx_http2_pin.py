@@ -21,7 +21,8 @@ description:
     C(nginx -V) has to name the asked for modules and an OpenSSL with ALPN, and C(nginx -t) has to accept the machine's own configuration.
   - A running nginx is not restarted. Its binary is changed the way nginx does it itself, so that open connections end by themselves.
     The C(nginx-common) package of Debian 12 and 13 would restart the service when it is upgraded; this is kept from happening.
-  - When the proof fails the packages and preferences from before are put back, and the process that was running goes on.
+  - When the proof fails, or anything else ends the change, the packages and preferences from before are put back, and the process that
+    was running goes on.
   - The proof runs when the installed version, the features or O(verify) are not those of the last proof. A run that has nothing to do
     reads apt's cache and two files and sends no traffic.
 requirements:
@@ -253,7 +254,7 @@ from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
 from ansible_collections.multiregion.paas.plugins.module_utils._nginx import apt, runner
 from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import NginxError
-from ansible_collections.multiregion.paas.plugins.module_utils._nginx.machine import Paths
+from ansible_collections.multiregion.paas.plugins.module_utils._nginx.machine import Paths, command_runner
 
 
 ARGUMENT_SPEC = dict(
@@ -304,9 +305,12 @@ def main():
 
     paths = Paths()
     try:
-        result = runner.run(module.params, paths, module.run_command, module.check_mode)
+        result = runner.run(module.params, paths, command_runner(module.run_command), module.check_mode)
     except NginxError as error:
-        module.fail_json(msg=str(error), error=type(error).__name__)
+        more = {} if error.rc is None else {"rc": error.rc}
+        module.fail_json(msg=str(error), error=type(error).__name__, **more)
+    except OSError as error:
+        module.fail_json(msg=f"What is on the machine cannot be read or written: {error}", error=type(error).__name__)
     for note in result.pop("warnings"):
         module.warn(note)
     module.exit_json(**result)

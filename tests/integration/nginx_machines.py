@@ -20,10 +20,10 @@ RUN set -eu; export DEBIAN_FRONTEND=noninteractive; rm -f /etc/apt/apt.conf.d/90
     apt-get update -q; apt-get install -qy --no-install-recommends python3-h2
 """
 
-# A package as the distribution has it, under another version, and with bytes of its program changed.
+# A package as the distribution has it, under another version, and with bytes of its program changed, or only the first ones of it.
 REPACK = """
 set -eu
-version=$1 suffix=$2 old=$3 new=$4
+version=$1 suffix=$2 old=$3 new=$4 length=$5
 mkdir -p /srv/repo /tmp/packages; cd /tmp/packages
 for name in nginx nginx-common; do
   [ -e "$name"_*.deb ] || apt-get -o APT::Sandbox::User=root download -q "$name=$version" >/dev/null
@@ -39,6 +39,7 @@ data = open(path, "rb").read()
 assert old in data and len(old) == len(new)
 open(path, "wb").write(data.replace(old, new))'
   fi
+  if [ -n "$length" ] && [ "$name" = nginx ]; then truncate -s "$length" tree/usr/sbin/nginx; fi
   file="/srv/repo/${name}_$version$suffix.deb"
   dpkg-deb -Znone -b tree "$file" >/dev/null
   {
@@ -94,8 +95,8 @@ class Machine:
     def read(self, path: str) -> str | None:
         return self.run(f"cat {path}") if self.run(f"test -e {path} && echo yes", check=False) else None
 
-    def repack(self, version: str, suffix: str, old: str = "", new: str = "") -> str:
-        self.run(REPACK, version, suffix, old, new)
+    def repack(self, version: str, suffix: str, old: str = "", new: str = "", length: str = "") -> str:
+        self.run(REPACK, version, suffix, old, new, length)
         return version + suffix
 
     def module(self, check: bool = False, **options) -> dict:

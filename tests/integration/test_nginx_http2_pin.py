@@ -143,6 +143,19 @@ class TestTrixie:
         assert (trixie.master(), trixie.read(PIN)) == (master, preferences)
         assert download.communicate(timeout=60)[0].decode() == "4000000 2"
 
+    def test_a_program_that_cannot_even_be_executed_is_taken_back(self, trixie):
+        version, master, preferences = trixie.installed(), trixie.master(), trixie.read(PIN)
+        trixie.run("rm -r /srv/repo /tmp/packages")
+        # Less than the header of a program: the kernel refuses it.
+        trixie.repack(version, "+cut1", length="32")
+        with pytest.raises(Failed, match="/usr/sbin/nginx cannot be executed") as failure:
+            trixie.module(version="1.26.*")
+        assert f"nginx {version}" in str(failure.value) and "is installed again" in str(failure.value)
+        assert (trixie.installed(), trixie.installed("nginx-common")) == (version, version)
+        assert (trixie.master(), trixie.read(PIN)) == (master, preferences)
+        assert trixie.run("nginx -t -q && echo fine").strip() == "fine"
+        assert trixie.run("curl -sk --max-time 10 --http2 https://127.0.0.1/ -w ' %{http_version}'") == "hello 2"
+
     def test_a_site_that_fails_is_taken_back_with_the_process(self, trixie):
         version, master = trixie.installed(), trixie.master()
         trixie.run("rm -r /srv/repo /tmp/packages")

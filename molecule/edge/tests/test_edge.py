@@ -25,6 +25,7 @@ sys.path.insert(0, str(PROJECT / "molecule" / "default"))
 from scenario import shell, until
 
 EDGES = {"edge-1": "198.18.1.111", "edge-2": "198.18.1.112"}
+ADDRESSES = {**EDGES, "edge-3": "198.18.1.113", "edge-4": "198.18.1.114"}
 HERE = ("edge-1", "edge-2", "edge-3", "edge-4")
 # A line a URI: the number and the instance that answered. Where a reload has ended the connection, it asks over a new one, as a browser does.
 ASK = """
@@ -64,6 +65,65 @@ while True:
         sys.exit("closed")
     print("piece", flush=True)
 """
+# Opens a websocket at each site, says nothing, and tells how long the first one lasted and whether the second one is still there then.
+SILENT = """
+import socket, ssl, time
+def opened(site):
+    context = ssl._create_unverified_context()
+    stream = context.wrap_socket(socket.create_connection(("{address}", 443), timeout=20), server_hostname=site)
+    head = "GET /socket HTTP/1.1\\r\\nHost: " + site + "\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n"
+    stream.sendall((head + "Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\\r\\n\\r\\n").encode())
+    answer = b""
+    while not answer.endswith(b"\\r\\n\\r\\n"):
+        answer += stream.recv(1) or exit("closed")
+    assert answer.split(b" ")[1] == b"101", answer
+    return stream
+def is_open(stream, seconds):
+    stream.settimeout(seconds)
+    try:
+        return bool(stream.recv(1))
+    except socket.timeout:
+        return True
+    except OSError:
+        return False
+short, long = opened("short.paas.test"), opened("todo.paas.test")
+started = time.monotonic()
+is_open(short, 20)
+lasted = time.monotonic() - started
+print(round(lasted, 1), "open" if is_open(long, 2) else "closed")
+"""
+# Asks the machine's own Consul for the instances, as nginx does, and prints their addresses. By TCP, where an answer is whole.
+DISCOVERED = """
+import socket, struct
+question = b"".join(bytes([len(label)]) + label for label in b"app-todo.query.consul".split(b".")) + b"\\0" + struct.pack("!HH", 1, 1)
+message = struct.pack("!HHHHHH", 1, 256, 1, 0, 0, 0) + question
+with socket.create_connection(("127.0.0.1", 8600), timeout=10) as stream:
+    stream.sendall(struct.pack("!H", len(message)) + message)
+    answer = stream.makefile("rb")
+    data = answer.read(struct.unpack("!H", answer.read(2))[0])
+at = 12 + len(question)
+for _number in range(struct.unpack_from("!H", data, 6)[0]):
+    while data[at] and data[at] < 192:
+        at += data[at] + 1
+    at += 2 if data[at] else 1
+    kind, length = struct.unpack_from("!HxxxxxxH", data, at)
+    at += 10 + length
+    if kind == 1:
+        print(socket.inet_ntoa(data[at - 4:at]))
+"""
+
+
+def discovered(edge):
+    """The addresses of the instances that an edge's nginx is told: the new one by Consul's DNS, the older one in its file."""
+    if edge == "edge-1":
+        return set(re.findall(r"^[0-9.]+$", shell(edge, "python3 -", check=False, data=DISCOVERED), re.MULTILINE))
+    return set(re.findall(r"^server ([0-9.]+):", shell(edge, "cat /var/lib/paas/edge/todo.servers"), re.MULTILINE))
+
+
+def until_gone(edge, name):
+    """Seconds until discovery has dropped a machine's instance. nginx does without it at once, by its own check, which says nothing of that."""
+    # No answer at all is no proof.
+    return until(lambda: (found := discovered(edge)) and ADDRESSES[name] not in found)
 
 
 def answers(edge, count=40, site="even", path="/"):
@@ -129,7 +189,7 @@ def make_everybody_well():
     for name in (*HERE, "edge-5"):
         shell(name, "systemctl start consul app@8001")
     for edge in EDGES:
-        until(lambda: instances(edge) == all_here())
+        until(lambda: instances(edge) == all_here() and discovered(edge) == set(ADDRESSES.values()))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -150,10 +210,13 @@ def test_the_same_uri_goes_to_the_same_instance(edge, well_again):
     assert len(before) == 1000
     assert answers(edge, 1000, site="todo") == before
     shell("edge-4", "systemctl stop app@8001")
-    until(lambda: instances(edge) == all_here() - {"edge-4:8001"})
+    print(f"{edge}: discovery dropped the stopped one after", round(until_gone(edge, "edge-4"), 1), "s")
+    # nginx asks every other second, or is being reloaded.
+    time.sleep(4)
     after = answers(edge, 1000, site="todo")
     moved = sum(after[number] != before[number] for number in before)
     print(f"{edge}: of 1,000 URIs over 4 instances {moved} moved when one went; before", dict(Counter(before.values())))
+    assert len(after) == 1000
     assert moved <= 300
     assert all(after[number] == before[number] for number in before if before[number] != "edge-4:8001")
 
@@ -164,10 +227,11 @@ def test_no_request_fails_when_instances_stop_and_die(edge, well_again):
     load = Load(edge, 20)
     time.sleep(2)
     shell("edge-3", "systemctl stop app@8001")
-    print(f"{edge}: without the stopped one after", round(until(lambda: "edge-3:8001" not in instances(edge)), 1), "s")
+    print(f"{edge}: discovery dropped the stopped one after", round(until_gone(edge, "edge-3"), 1), "s")
     time.sleep(3)
     shell("edge-4", "systemctl kill --signal=KILL app@8001")
-    print(f"{edge}: without the killed one after", round(until(lambda: "edge-4:8001" not in instances(edge)), 1), "s")
+    print(f"{edge}: discovery dropped the killed one after", round(until_gone(edge, "edge-4"), 1), "s")
+    assert instances(edge) == {"edge-1:8001", "edge-2:8001"}
     succeeded, failed = load.result()
     print(f"{edge}: {succeeded} requests, {failed} failed")
     assert succeeded > 100
@@ -232,6 +296,13 @@ def test_a_stream_survives_a_reload(edge, path, status):
         assert process.poll() is None
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_a_silent_stream_lasts_as_long_as_its_site_says(edge):
+    lasted, other = shell("edge-3", "python3 -", data=SILENT.format(address=EDGES[edge])).split()
+    assert 1 < float(lasted) < 15
+    assert other == "open"
 
 
 @pytest.mark.parametrize("edge", EDGES)

@@ -32,6 +32,13 @@ def test_the_configuration_is_valid_without_a_warning(host):
     assert "[warn]" not in result.stderr
 
 
+def test_floods_are_bounded(host):
+    configuration = host.run("nginx -T").stdout
+    streams, requests = (64, 500) if is_bookworm(host) else (128, 1000)
+    assert f"http2_max_concurrent_streams {streams};" in configuration
+    assert f"keepalive_requests {requests};" in configuration
+
+
 def test_a_site_speaks_http2(host):
     assert host.run(f"{SITE}/ --http2 -o /dev/null -w '%{{http_version}} %{{http_code}}'").stdout == "2 200"
 

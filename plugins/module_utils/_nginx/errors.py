@@ -7,7 +7,18 @@ from __future__ import annotations
 
 
 class NginxError(Exception):
-    """Base of everything that the module turns into a failure; the message says what failed and what to do."""
+    """Base of everything that the module turns into a failure; the message says what failed and what to do.
+
+    `rc` is the system's error number where it was the system that refused.
+    """
+
+    def __init__(self, message: str, rc: int | None = None) -> None:
+        super().__init__(message)
+        self.rc = rc
+
+    def add(self, text: str, before: bool = False) -> None:
+        """Say more in the message."""
+        self.args = (f"{text}{self}" if before else f"{self}\n{text}",)
 
 
 class InvalidInput(NginxError):
@@ -24,6 +35,14 @@ class ForeignPreferences(NginxError):
 
 class AptFailed(NginxError):
     """apt could not be read, locked, refreshed or made to install."""
+
+
+class CommandFailed(NginxError):
+    """A program that cannot be executed at all."""
+
+
+class BrokenOff(NginxError):
+    """Something that nobody foresaw, such as a disk that is full, ended the change."""
 
 
 class ProofFailed(NginxError):

@@ -151,7 +151,7 @@ def talk(address: str, port: int | None, server_name: str, requests: t.Sequence[
             return [exchange.run(request) for request in requests]
     except ProofFailed:
         raise
-    except (OSError, ValueError, h2.exceptions.H2Error) as error:
+    except (OSError, ValueError, KeyError, h2.exceptions.H2Error) as error:
         raise ProofFailed(f"{what}: {type(error).__name__}: {error}") from error
 
 
@@ -164,10 +164,16 @@ def prove_echo(socket_path: str, server_name: str, timeout: float = 15.0) -> dic
     for request, response in zip(requests, talk(socket_path, None, server_name, requests, timeout)):
         if response.status != 200:
             raise ProofFailed(f"{request.method} {request.path} over HTTP/2 through a private nginx was answered with status {response.status}.")
-        seen = json.loads(response.body)
+        try:
+            seen = json.loads(response.body)
+        except ValueError:
+            seen = None
         expected = {"method": request.method, "length": len(request.body or b""), "sha256": hashlib.sha256(request.body or b"").hexdigest()}
+        what = f"{request.method} {request.path} over HTTP/2 through a private nginx"
+        if not isinstance(seen, dict):
+            raise ProofFailed(f"{what}: the backend's answer came back damaged: {response.body[:200]!r}.")
         if {key: seen.get(key) for key in expected} != expected:
-            raise ProofFailed(f"{request.method} {request.path} over HTTP/2 through a private nginx reached the backend changed: {seen} instead of {expected}.")
+            raise ProofFailed(f"{what} reached the backend changed: {seen} instead of {expected}.")
     return {"alpn": "h2", "get": 200, "post": 200, "post_bytes": len(small) + len(large)}
 
 

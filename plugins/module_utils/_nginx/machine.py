@@ -10,9 +10,22 @@ import typing as t
 from dataclasses import dataclass
 
 from .._atomic import write_atomically
+from .errors import CommandFailed
 
 #: A command runner: argv and extra environment in; return code, stdout, stderr out.
 Runner = t.Callable[..., "tuple[int, str, str]"]
+
+
+def command_runner(run_command: t.Callable[..., tuple[int, str, str]]) -> Runner:
+    """AnsibleModule.run_command, which would end the module at a program that cannot be executed: then nothing would lead the way back."""
+
+    def run(argv: t.Sequence[str], **kwargs: t.Any) -> tuple[int, str, str]:
+        try:
+            return run_command(argv, handle_exceptions=False, **kwargs)
+        except OSError as error:
+            raise CommandFailed(f"{argv[0]} cannot be executed: {error.strerror or error}.", error.errno) from error
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from . import apt, http2, server
-from .errors import AptFailed, ForeignPreferences, InvalidInput, NginxError, ProofFailed
+from .errors import AptFailed, BrokenOff, ForeignPreferences, InvalidInput, NginxError, ProofFailed
 from .machine import Paths, Runner, read_text, remove, write_text
 from .plan import MAIN_PACKAGE, Current, Desired, Plan, plan_absent, plan_present
 from .tables import known_bad_table
@@ -67,14 +67,11 @@ def package_names(params: t.Mapping[str, t.Any], run: Runner) -> list[str]:
 
 def read(names: t.Sequence[str], paths: Paths) -> Current:
     """What is on the machine now."""
-    state = read_text(paths.state)
-    proven = None
-    if state:
-        try:
-            proven = json.loads(state).get("proven")
-        except (ValueError, AttributeError):
-            # A state file that cannot be read costs one more proof.
-            proven = None
+    try:
+        proven = json.loads(read_text(paths.state) or "{}").get("proven")
+    except (ValueError, AttributeError):
+        # A state file that is damaged costs one more proof.
+        proven = None
     master = server.running_master(paths.pid_file)
     return Current(
         packages=apt.read_packages(dict.fromkeys([MAIN_PACKAGE, *names])),
@@ -115,8 +112,9 @@ class Applier:
             # Otherwise a mistake that is there already would be blamed on the new version.
             try:
                 server.test_configuration(self.run, self.paths.binary)
-            except ProofFailed as error:
-                raise ProofFailed(f"Before anything was changed: {error}") from None
+            except NginxError as error:
+                error.add("Before anything was changed: ", before=True)
+                raise
         with self._old_packages(plan) as old_files:
             swap: server.Swap | None = None
             try:
@@ -134,10 +132,21 @@ class Applier:
                     proof["sites"] = [self._prove_site(name) for name in self.verify.server_names]
                 if swap is not None:
                     swap.finish()
-            except NginxError as error:
-                raise type(error)(f"{error}\n{self._roll_back(plan, swap, old_files)}") from error
+            except BaseException as error:
+                # Whatever ended it: an nginx that was not proven does not stay.
+                said = self._roll_back(plan, swap, old_files)
+                if isinstance(error, NginxError):
+                    error.add(said)
+                    raise
+                if not isinstance(error, Exception):
+                    raise
+                raise BrokenOff(f"{type(error).__name__}: {error}\n{said}", getattr(error, "errno", None)) from error
         if plan.prove:
-            write_text(self.paths.state, json.dumps({"proven": plan.proof_key}) + "\n")
+            try:
+                write_text(self.paths.state, json.dumps({"proven": plan.proof_key}) + "\n")
+            except OSError as error:
+                kept = f"but {self.paths.state} cannot be written, so the next run proves it again: {error}"
+                raise BrokenOff(f"{MAIN_PACKAGE} {plan.version} is proven and in use, {kept}", error.errno) from error
         return proof
 
     @contextlib.contextmanager
@@ -195,7 +204,7 @@ class Applier:
         if swap is not None:
             try:
                 swap.undo()
-            except (NginxError, OSError) as error:
+            except Exception as error:  # pylint: disable=broad-except
                 said.append(f"{error}")
         try:
             if plan.preferences_before is None:
@@ -203,6 +212,9 @@ class Applier:
             else:
                 write_text(self.paths.preferences, plan.preferences_before)
             said.append("The preferences are as before.")
+        except Exception as error:  # pylint: disable=broad-except
+            said.append(f"The preferences cannot be put back: {error}.")
+        try:
             now = apt.read_packages(plan.before)
             replaced = {name: version for name, version in plan.before.items() if now[name].installed != version}
             fresh = [name for name, version in replaced.items() if version is None]
@@ -221,7 +233,8 @@ class Applier:
             master = server.running_master(self.paths.pid_file)
             if old and master is not None and server.is_stale(master):
                 said.append("The nginx that was running was not touched and goes on.")
-        except (NginxError, OSError) as error:
+        except Exception as error:  # pylint: disable=broad-except
+            # What went wrong first is to be told, too.
             said.append(f"The way back failed: {error}")
         return " ".join(said)
 

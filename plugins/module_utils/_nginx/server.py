@@ -23,7 +23,7 @@ import threading
 import time
 import typing as t
 
-from .errors import ProofFailed
+from .errors import CommandFailed, ProofFailed
 from .machine import Runner, read_text
 from .tables import FEATURES, HTTP2_DIRECTIVE_SINCE
 from .version import numbers
@@ -190,7 +190,10 @@ def _user_line() -> str:
 @contextlib.contextmanager
 def _process(argv: t.Sequence[str], tls_socket: str, folder: str, timeout: float = 15.0) -> t.Iterator[None]:
     with open(f"{folder}/output", "w+b") as output:
-        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # pylint: disable=consider-using-with
+        try:
+            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # pylint: disable=consider-using-with
+        except OSError as error:
+            raise CommandFailed(f"{argv[0]} cannot be executed: {error.strerror or error}.", error.errno) from error
         try:
             deadline = time.monotonic() + timeout
             while not _listens(tls_socket):

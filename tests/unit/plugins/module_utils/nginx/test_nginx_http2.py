@@ -93,6 +93,7 @@ class Server(threading.Thread):
         if self.habit == "changes the body":
             body = body[:-1]
         text = json.dumps({"method": method, "length": len(body), "sha256": hashlib.sha256(body).hexdigest()}).encode()
+        text = {"damages the answer": text[:-5], "answers no dictionary": b"[1, 2]", "answers no text": b"\xff\xfe\xff"}.get(self.habit, text)
         conn.send_headers(stream, [(":status", {"is broken": "502"}.get(self.habit, "200"))])
         if self.habit != "never ends":
             conn.send_data(stream, text, end_stream=True)
@@ -115,6 +116,9 @@ def test_a_good_server_is_proven(tmp_path, certificate):
         ("keeps the window shut", "no complete answer to POST /large over HTTP/2 in time"),
         ("never ends", "no complete answer to POST /early over HTTP/2 in time"),
         ("changes the body", "reached the backend changed"),
+        ("damages the answer", "POST /early over HTTP/2 through a private nginx: the backend's answer came back damaged"),
+        ("answers no dictionary", "the backend's answer came back damaged"),
+        ("answers no text", "the backend's answer came back damaged"),
         ("is broken", "POST /early over HTTP/2 through a private nginx was answered with status 502"),
     ],
 )

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.multiregion.paas.plugins.module_utils._nginx import apt, machine, runner, server
-from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import AptFailed, InvalidInput, ProofFailed
+from ansible_collections.multiregion.paas.plugins.module_utils._nginx.errors import AptFailed, CommandFailed, InvalidInput, ProofFailed
 
 NGINX_V = """nginx version: nginx/1.26.3
 built with OpenSSL 3.5.0 8 Apr 2025 (running with OpenSSL 3.5.7 1 Oct 2026)
@@ -62,6 +65,18 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     assert target.read_text() == "two"
     assert target.stat().st_mode & 0o777 == 0o600
     assert os.listdir(target.parent) == ["file"]
+
+
+def test_a_program_that_cannot_be_executed_does_not_end_the_module(tmp_path):
+    cut = tmp_path / "nginx"
+    cut.write_bytes(b"\x7fELF")
+    cut.chmod(0o755)
+    with patch_module_args({}):
+        run = machine.command_runner(AnsibleModule({}).run_command)
+    for path, rc in ((cut, errno.ENOEXEC), (tmp_path / "none", errno.ENOENT)):
+        with pytest.raises(CommandFailed, match=f"{path} cannot be executed") as failure:
+            server.build_information(run, str(path))
+        assert failure.value.rc == rc
 
 
 @pytest.mark.parametrize("before", [None, "#!/bin/sh\nexit 104\n"])
