@@ -14,11 +14,14 @@ author:
 description:
   - Reads what Dokku reports about the app, several reports side by side, and writes only what differs, in an order that ends in
     at most one deploy or restart. When nothing differs nothing is written.
-  - What is not given is not touched. What is given empty means empty.
+  - What is not given is not touched. What is given empty means empty, except where an option says otherwise.
   - Config values and keys travel through standard input, never through a command line.
-  - When a deploy fails the app keeps the release that it had, also for the next restart.
+  - When a deploy fails the app keeps the release that it had, also for the next restart. Where the old containers were stopped
+    first, as with O(deploy.strategy=stop_first), that release is started again.
+  - A deploy that does not end within O(timeout) is left alone, since Dokku may still be at it.
+  - What changed together with a deploy that failed or was killed takes effect with the next run, whichever release that declares.
 requirements:
-  - Dokku 0.38 or later on the host
+  - Dokku 0.38.22 or later on the host, since the reports of older ones lack what is read here
   - openssl, when O(certificate) is given
 options:
   name:
@@ -82,7 +85,7 @@ options:
     type: dict
   checks:
     description:
-      - Dokku's zero-downtime checks.
+      - Dokku's zero-downtime checks. Given empty, they are as Dokku has them by itself.
     type: dict
     suboptions:
       disabled:
@@ -102,6 +105,7 @@ options:
   nginx:
     description:
       - Properties of C(nginx:set), such as V(client-max-body-size). Underscores become hyphens. An empty value unsets one.
+      - Those that are not listed are left alone, with an empty dictionary all of them.
     type: dict
   certificate:
     description:
@@ -139,11 +143,12 @@ options:
   docker_options:
     description:
       - Options for Docker by phase, V(build), V(deploy) and V(run), or by phase and process type, for example V(deploy.web).
-      - Each phase that is given is given whole, except for the links of Dokku's service plugins.
+      - Each phase that is given is given whole, except for the links of Dokku's service plugins. An empty dictionary stands for
+        every phase and process type, without options.
     type: dict
   networks:
     description:
-      - Docker networks of the app. One that is missing is created.
+      - Docker networks of the app. One that is missing is created. Given empty, all these properties are unset.
     type: dict
     suboptions:
       attach_post_create:
@@ -167,7 +172,8 @@ options:
   resources:
     description:
       - By process type (V(default) for all), C(limit) and C(reserve), each with C(cpu), C(memory) and so on.
-      - A kind that is given is given whole.
+      - A kind that is given is given whole. An empty dictionary means neither limits nor reservations, for the process type or,
+        as the option's value, for all.
     type: dict
   restart_policy:
     description:
@@ -175,7 +181,7 @@ options:
     type: str
   builder:
     description:
-      - How the app is built from source.
+      - How the app is built from source. Given empty, all these properties are unset.
     type: dict
     suboptions:
       selected:
@@ -198,6 +204,7 @@ options:
   logs:
     description:
       - Properties of C(logs:set), such as V(max-size) and V(vector-sink). An empty value unsets one.
+      - Those that are not listed are left alone, with an empty dictionary all of them.
     type: dict
   deploy:
     description:
@@ -227,7 +234,7 @@ options:
         type: str
       config:
         description:
-          - Config that is set together with this deploy only, and left alone otherwise, for example the release's name.
+          - Config that goes with this release, for example its name. Left alone while another release runs that is not replaced.
         type: dict
       replace:
         description:
@@ -248,7 +255,7 @@ options:
     default: auto
   timeout:
     description:
-      - Seconds for a deploy, a restart or a change of scale.
+      - Seconds for a deploy, a restart or a change of scale. Where the release from before is started again, once more as long.
     type: int
     default: 900
   ssh:

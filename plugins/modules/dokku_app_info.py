@@ -15,7 +15,7 @@ description:
   - Tells the release, processes, domains, certificate and config of apps, so that hosts can be compared.
   - Config values do not leave the host, only hashes of them do.
 requirements:
-  - Dokku 0.38 or later on the host
+  - Dokku 0.38.22 or later on the host, since the reports of older ones lack what is read here
   - openssl
 options:
   names:

@@ -139,7 +139,7 @@ def test_failed_deploy_keeps_what_runs(host):
     with pytest.raises(DeployFailed) as failure:
         declare(host, name="demo", deploy={"image": "local/demo:bad"})
     assert "1 failed checks" in str(failure.value)
-    assert "names the running image again" in str(failure.value)
+    assert "names the image from before again" in str(failure.value)
     assert set(running) <= set(host.state()["containers"])
     declare(host, name="demo", config={"A": "1"})
     assert json.loads(report(host, "apps:report demo --format json"))["deploy-source-metadata"] == "local/demo:1"

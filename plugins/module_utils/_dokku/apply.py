@@ -1,7 +1,10 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carry out a plan. A deploy that fails leaves the app on the release that it had, for the next restart too."""
+"""Carry out a plan. A deploy that fails leaves the app on the release that it had, for the next restart too.
+
+Only one that has not ended in time is left alone, since Dokku may still be at it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ import time
 from dataclasses import replace
 from typing import Optional
 
-from .command import Command, Result, Runner, dokku, slowly
+from .command import TIMED_OUT, Command, Result, Runner, dokku, slowly
 from .errors import BadDeclaration, CommandFailed, DeployFailed
 from .model import Certificate, Current, Desired
-from .plan import Plan, Step, deploy_origin, release_command
+from .plan import Plan, Step, deploy_origin, release_command, runs_already, same_release_command
 
 NO_CHANGES = "No changes detected"
 # Another deploy of the app is on its way; Dokku does not wait for it.
@@ -74,32 +77,96 @@ def _is_there(runner: Runner, step: Step, desired: Desired) -> bool:
     return (found.get("deploy-source", ""), found.get("deploy-source-metadata", "")) == deploy_origin(desired)
 
 
-def _deploy(runner: Runner, step: Step, desired: Desired, timeout: int) -> Result:
+def _deploy(runner: Runner, step: Step, current: Current, desired: Desired, timeout: int) -> Result:
     deadline = time.monotonic() + timeout
-    result = runner.run(slowly(step.command, timeout))
-    while result.rc != 0 and LOCKED in result.stdout + result.stderr and time.monotonic() < deadline:
-        time.sleep(LOCK_PAUSE)
-        if _is_there(runner, step, desired):
-            return Result(0, "", "")
-        result = runner.run(slowly(step.command, timeout))
-    if result.rc != 0 and NO_CHANGES in result.stdout + result.stderr:
-        # A run before this one was stopped between the commit and the release: the code is there, only not running.
-        result = runner.run(dokku("ps:rebuild", desired.name, timeout=timeout))
-    return result
+    command = step.command
+    while True:
+        result = runner.run(slowly(command, timeout))
+        said = result.stdout + result.stderr
+        if result.rc != 0 and LOCKED in said and time.monotonic() < deadline:
+            time.sleep(LOCK_PAUSE)
+            # What is deployed once more has had that origin all along.
+            if not runs_already(current, desired) and _is_there(runner, step, desired):
+                return Result(0, "", "")
+        elif result.rc != 0 and NO_CHANGES in said and command is step.command:
+            # The code is there, only not running: a run before this one was stopped in between, or its deploy failed.
+            command = dokku("ps:rebuild", desired.name)
+        else:
+            return result
 
 
-def _failed(runner: Runner, step: Step, desired: Desired, result: Result, image: Optional[str], plan: Plan) -> DeployFailed:
+def _tried(runner: Runner, command: Command) -> Result:
+    """For what puts things back: that it fails must not hide what failed before."""
+    try:
+        return runner.run(command)
+    except CommandFailed as exc:
+        return Result(exc.rc, "", str(exc))
+
+
+def _stopped_first(runner: Runner, app: str) -> bool:
+    """Whether Dokku has stopped old containers, as it does without checks, and something is missing now."""
+    report = _tried(runner, dokku("checks:report", app, "--format", "json"))
+    try:
+        disabled = json.loads(report.stdout or "{}").get("disabled-list", "")
+    except ValueError:
+        disabled = ""
+    return disabled not in ("", "none") and _tried(runner, dokku("ps:report", app, "--running")).stdout.strip() != "true"
+
+
+def _start_again(runner: Runner, current: Current, desired: Desired, plan: Plan, tagged: bool, timeout: int) -> str:
+    """A restart takes the image that C(latest) names, which is the old one only where that was put back."""
+    command = dokku("ps:restart", desired.name) if tagged else same_release_command(current, desired.name)
+    told = f"Dokku had stopped the old containers first, and `{command.describe()}`"
+    try:
+        result = _deploy(runner, Step(command, "start again", "restart"), current, desired, timeout)
+    except CommandFailed as exc:
+        result = Result(exc.rc, "", str(exc))
+    if result.rc != 0:
+        ended = f"did not end within {timeout} s" if result.rc == TIMED_OUT else f"failed with exit status {result.rc}"
+        return f"{told}, which starts the release from before, {ended}, so the app may be down: {runner.mask(result.complaint())}"
+    for step in plan.steps:
+        if step.kind == "settle":
+            _tried(runner, step.command)
+    return f"{told} has started the release from before"
+
+
+def _put_back(runner: Runner, current: Current, desired: Desired, image: Optional[str], plan: Plan, locked: bool, timeout: int) -> str:
+    """Returns what runs, and what was put back."""
     healed = []
-    if image is not None and LOCKED not in result.stdout + result.stderr:
+    tagged = False
+    if image is not None and not locked:
         # A failed deploy leaves `latest` on the image that failed, and the next restart would roll that one out.
-        tagged = runner.run(Command(("image", "tag", image, f"dokku/{desired.name}:latest"), program="docker"))
-        if tagged.rc == 0:
-            healed.append(f"dokku/{desired.name}:latest names the running image again")
-    if plan.old_scale:
-        if runner.run(dokku("ps:scale", "--skip-deploy", desired.name, *plan.old_scale)).rc == 0:
-            healed.append("the scale is " + " ".join(plan.old_scale) + " again")
-    state = "The app runs what it ran before" + ("; " + ", ".join(healed) if healed else "") + "."
-    text = f"The {step.kind} of the app {desired.name} failed with exit status {result.rc}: {runner.mask(result.complaint())}. {state}"
+        tagged = _tried(runner, Command(("image", "tag", image, f"dokku/{desired.name}:latest"), program="docker")).rc == 0
+        if tagged:
+            healed.append(f"dokku/{desired.name}:latest names the image from before again")
+    if plan.old_scale and _tried(runner, dokku("ps:scale", "--skip-deploy", desired.name, *plan.old_scale)).rc == 0:
+        healed.append("the scale is " + " ".join(plan.old_scale) + " again")
+    if locked:
+        state = "Another deploy of the app is on its way, so this one did not begin"
+    elif not current.deployed:
+        state = "The app has no release yet"
+    elif not _stopped_first(runner, desired.name):
+        state = "The app runs what it ran before"
+    elif image is None and runner.ssh is None:
+        state = "The app did not run before either"
+    else:
+        state = _start_again(runner, current, desired, plan, tagged, timeout)
+    return "; ".join([state, ", ".join(healed)] if healed else [state]) + "."
+
+
+def _failed(
+    runner: Runner, step: Step, current: Current, desired: Desired, result: Result, image: Optional[str], plan: Plan, timeout: int
+) -> DeployFailed:
+    complaint = runner.mask(result.complaint())
+    if result.rc == TIMED_OUT:
+        text = (
+            f"How the {step.kind} of the app {desired.name} ends is not known: {complaint} "
+            "It may still be running, so nothing was put back. Run the task again once it has ended."
+        )
+    else:
+        locked = LOCKED in result.stdout + result.stderr
+        state = _put_back(runner, current, desired, image, plan, locked, timeout)
+        text = f"The {step.kind} of the app {desired.name} failed with exit status {result.rc}: {complaint}. {state}"
     return DeployFailed(text, rc=result.rc, tail=runner.mask(result.tail()))
 
 
@@ -120,11 +187,11 @@ def apply(runner: Runner, current: Current, desired: Desired, plan: Plan, timeou
             continue
         image = running_image(runner, current, desired)
         try:
-            result = _deploy(runner, step, desired, timeout)
+            result = _deploy(runner, step, current, desired, timeout)
         except CommandFailed as exc:
             result = Result(exc.rc, "", str(exc))
         if result.rc != 0:
-            raise _failed(runner, step, desired, result, image, plan)
+            raise _failed(runner, step, current, desired, result, image, plan, timeout)
 
 
 def apply_absent(runner: Runner, desired: Desired, plan: Plan, timeout: int) -> None:

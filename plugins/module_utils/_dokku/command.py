@@ -19,6 +19,7 @@ APP_MISSING = 20
 # Enough for Dokku's shell plugins to overlap; more only makes them wait for each other.
 SIDE_BY_SIDE = 8
 READ_TIMEOUT = 120
+TIMED_OUT = 124
 TAIL_LINES = 25
 
 
@@ -113,7 +114,7 @@ class Runner:
                 raise DokkuMissing("There is no `dokku` here. Install it first, for example with the role multiregion.paas.dokku_host.") from exc
             raise DokkuUnavailable(f"There is no `{words[0]}` here, and the module needs it.") from exc
         except subprocess.TimeoutExpired as exc:
-            raise CommandFailed(f"`{command.describe()}` did not end within {command.timeout} s.", rc=124) from exc
+            raise CommandFailed(f"`{command.describe()}` did not end within {command.timeout} s.", rc=TIMED_OUT) from exc
         stdout, stderr = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if far and done.returncode == 255:
             raise DokkuUnavailable(f"No SSH connection to {words[-3]}: {stderr.strip()}")

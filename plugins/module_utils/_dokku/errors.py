@@ -28,7 +28,7 @@ class CommandFailed(DokkuError):
 
 
 class DeployFailed(CommandFailed):
-    """A deploy, restart or scale failed; the app still runs what it ran."""
+    """A deploy, restart or scale failed, or did not end in time; the text says what runs."""
 
 
 class BadDeclaration(DokkuError):

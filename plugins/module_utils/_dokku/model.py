@@ -14,7 +14,9 @@ PENDING_KEY = "DOKKU_APP_PENDING"
 # A proxy that no plugin knows. While an app has it, Dokku stores names, ports and certificate without rebuilding nginx each time.
 HELD_PROXY = "dokku-app-holds"
 ALL_TYPES = "_all_"
-OLDEST = (0, 38)
+# Before 0.38.8 the JSON reports have only prefixed keys, before 0.38.21 ps:scale has no --format, and before 0.38.22
+# docker-options:report has no lists: what is read there would be taken for empty, without an error.
+OLDEST = (0, 38, 22)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ _SERVICE_URL = re.compile(r"[@/]dokku-[a-z0-9]+-[^/]+")
 # Options that Dokku's plugins add by themselves: links of services, and what ps:set stores on older hosts.
 _OWNED_OPTION = re.compile(r"\A--(?:link[ =]dokku|restart=)")
 _NEEDS_CONTAINERS = "restart"
+# What new containers were owed with a deploy that did not end well. A restart would roll out whatever that deploy has built.
+_NEEDS_RELEASE = "deploy"
 _NEEDS_PROXY = "proxy"
 
 
@@ -133,7 +135,7 @@ class _Builder:
     def config(self, with_deploy: bool) -> None:
         wanted: Dict[str, Optional[str]] = dict(self.desired.config or {})
         release = dict(self.desired.deploy.config) if self.desired.deploy else {}
-        if with_deploy:
+        if with_deploy or runs_already(self.current, self.desired):
             wanted.update(release)
         have = {key: value for key, value in self.current.config.items() if key != PENDING_KEY}
         sets = {key: value for key, value in wanted.items() if value is not None and have.get(key) != value}
@@ -218,7 +220,9 @@ class _Builder:
         before: Dict[str, List[str]] = {}
         after: Dict[str, List[str]] = {}
         words: List[str] = []
-        for slot, wanted in sorted((self.desired.docker_options or {}).items()):
+        if self.desired.docker_options is None:
+            return
+        for slot, wanted in sorted((self.desired.docker_options or dict.fromkeys(self.current.docker_options, ())).items()):
             have = [option for option in self.current.docker_options.get(slot, ()) if not _OWNED_OPTION.match(option)]
             phase, _dot, process = slot.partition(".")
             types = ["--process", process] if process else []
@@ -257,9 +261,10 @@ class _Builder:
         self.stale_containers = True
 
     def resources(self) -> None:
-        wanted = self.desired.resources or {}
-        named = {tuple(key.split(".")[:2]) for key in wanted}
-        have = self.current.resources
+        wanted, have = self.desired.resources, self.current.resources
+        if wanted is None:
+            return
+        named = {tuple(key.split(".")[:2]) for key in wanted or have}
         # A type and kind that is declared is declared whole. Never limit-clear: without a type it wipes reservations too.
         goal = {**{key: "" for key in have if tuple(key.split(".")[:2]) in named}, **{key: value for key, value in wanted.items() if not key.endswith(".")}}
         changed = {key: value for key, value in sorted(goal.items()) if have.get(key, "") != value}
@@ -354,7 +359,13 @@ def wants_deploy(current: Current, desired: Desired) -> bool:
         return False
     if not current.deployed:
         return True
-    return deploy.replace and (current.deploy_source, current.deploy_metadata) != deploy_origin(desired)
+    if runs_already(current, desired):
+        return _NEEDS_RELEASE in current.pending and desired.restart != "never"
+    return deploy.replace
+
+
+def runs_already(current: Current, desired: Desired) -> bool:
+    return current.deployed and (current.deploy_source, current.deploy_metadata) == deploy_origin(desired)
 
 
 def deploy_origin(desired: Desired) -> Tuple[str, str]:
@@ -374,6 +385,16 @@ def deploy_command(desired: Desired, deploy: Deploy) -> Command:
     if deploy.kind == "archive":
         return dokku("git:from-archive", "--archive-type", deploy.archive_type, desired.name, deploy.source)
     return dokku("git:sync", "--build", desired.name, deploy.source, deploy.version)
+
+
+def same_release_command(current: Current, app: str) -> Command:
+    """Deploys once more what was deployed last, whatever C(latest) names and whatever a killed deploy left behind.
+
+    A rebuild alone would take Procfile and app.json of the image that was named last, even when that one's deploy failed.
+    """
+    if current.deploy_source == "docker-image":
+        return dokku("git:from-image", app, current.deploy_metadata)
+    return dokku("ps:rebuild", app)
 
 
 def release_command(app: str) -> Command:
@@ -424,9 +445,8 @@ def plan(current: Current, desired: Desired) -> Plan:
         build.differs("processes", dict(current.scale), {**current.scale, **scale}, "processes: " + " ".join(_scale_words(scale)))
 
     pending = current.pending
-    restarting = (
-        current.deployed and not deploying and desired.restart != "never" and (build.stale_containers or (_NEEDS_CONTAINERS in pending))
-    )
+    overdue = _NEEDS_CONTAINERS in pending or _NEEDS_RELEASE in pending
+    restarting = current.deployed and not deploying and desired.restart != "never" and (build.stale_containers or overdue)
     scaling_alone = bool(scale) and current.deployed and not deploying and not restarting
     if scale and not scaling_alone:
         build.store("store the scale", "ps:scale", "--skip-deploy", app, *_scale_words(scale))
@@ -437,7 +457,11 @@ def plan(current: Current, desired: Desired) -> Plan:
     stale_proxy = (build.stale_proxy and current.deployed) or _NEEDS_PROXY in pending or holding
     rebuilding = stale_proxy and not rebuilds_anyway
 
-    owed = {_NEEDS_CONTAINERS: restarting or scaling_alone, _NEEDS_PROXY: rebuilding or holding or (build.stale_proxy and current.deployed)}
+    owed = {
+        _NEEDS_CONTAINERS: restarting or scaling_alone,
+        _NEEDS_RELEASE: deploying and current.deployed and desired.restart != "never" and (build.stale_containers or bool(scale) or overdue),
+        _NEEDS_PROXY: rebuilding or holding or (build.stale_proxy and current.deployed),
+    }
     marks = [word for word, on in owed.items() if on or word in pending]
     marking = set(marks) != set(pending)
     steps = [*first, *_config_steps(build, ",".join(marks) if marking else "")]
@@ -453,17 +477,21 @@ def plan(current: Current, desired: Desired) -> Plan:
             build.changes.append("rebuilt nginx, as a run before this one did not get to it")
     if deploying and desired.deploy is not None:
         steps.append(Step(deploy_command(desired, desired.deploy), "deploy", "deploy"))
-        build.differs(
-            "release", current.deploy_metadata if current.deployed else "none", deploy_origin(desired)[1], f"release: {deploy_origin(desired)[1]}"
-        )
+        if runs_already(current, desired):
+            build.changes.append("deployed again, as a run before this one did not get to it")
+        else:
+            build.differs(
+                "release", current.deploy_metadata if current.deployed else "none", deploy_origin(desired)[1], f"release: {deploy_origin(desired)[1]}"
+            )
     elif restarting:
         types = [] if desired.restart == "auto" else [desired.restart]
-        steps.append(Step(dokku("ps:restart", app, *types), "restart", "restart"))
+        command = same_release_command(current, app) if _NEEDS_RELEASE in pending else dokku("ps:restart", app, *types)
+        steps.append(Step(command, "restart", "restart"))
         if not build.stale_containers:
             build.changes.append("restarted, as a run before this one did not get to it")
     elif scaling_alone:
         steps.append(Step(dokku("ps:scale", app, *_scale_words(scale)), "scale", "scale"))
-    still_waiting = _NEEDS_CONTAINERS in pending and current.deployed and not (restarting or deploying)
+    still_waiting = overdue and current.deployed and not (restarting or deploying)
     if (marking or pending) and not still_waiting:
         steps.append(Step(dokku("--quiet", "config:unset", "--no-restart", app, PENDING_KEY), "note that all is in effect", "settle"))
     return Plan(tuple(steps), tuple(build.changes), build.before, build.after, old_scale)

@@ -29,6 +29,9 @@ _PORT = re.compile(r"\A(http|https|grpc|grpcs|udp):([0-9]{1,5}):([0-9]{1,5})\Z")
 _DOMAIN = re.compile(r"\A(?:_|[a-zA-Z0-9.*-]*[a-zA-Z0-9*-])\Z")
 _RESTART_POLICY = re.compile(r"\A(?:|no|always|unless-stopped|on-failure(?::[0-9]+)?)\Z")
 _SLOT = re.compile(r"\A(?:build|deploy|run)(?:\.[A-Za-z0-9_-]+)?\Z")
+# All that an empty mapping makes empty.
+_BUILDER = ("selected", "build-dir", "dockerfile-path")
+_NETWORKS = ("attach-post-create", "attach-post-deploy", "initial-network", "bind-all-interfaces")
 # What belongs to one place and must not be carried to another.
 NEVER_COPIED = ("DATABASE_URL", "MASTER_DATABASE_URL", "READ_DATABASE_URL", "HEROKU_*", "DOKKU_*", "GIT_REV", "NO_VHOST")
 
@@ -95,12 +98,24 @@ def _properties(values: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]
     return {str(key).replace("_", "-"): "" if value is None else text_of(value) for key, value in values.items()}
 
 
+def _checks(values: Optional[Mapping[str, Any]]) -> Optional[Checks]:
+    """Ansible fills in what is not given, so that an empty mapping is one without any value."""
+    if values is None:
+        return None
+    if all(value is None for value in values.values()):
+        return Checks((), (), "")
+    wait = values.get("wait_to_retire")
+    return Checks(_types_of(values.get("disabled")), _types_of(values.get("skipped")), None if wait is None else str(wait))
+
+
 def _resources(values: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
     if values is None:
         return None
     found: Dict[str, str] = {}
     for process, kinds in values.items():
-        for kind, entries in (kinds or {}).items():
+        if kinds is None:
+            continue
+        for kind, entries in (kinds or {"limit": {}, "reserve": {}}).items():
             if kind not in ("limit", "reserve"):
                 raise BadDeclaration(f"resources: {process} takes limit and reserve, not {kind}.")
             name = "_default_" if process in ("_default_", "default") else process
@@ -163,7 +178,6 @@ def declare(params: Mapping[str, Any], read_file: Callable[[str], str], copied_c
     if copied_config is not None:
         config = {**copied_config, **(config or {})}
     certificate, no_certificate = _certificate(params.get("certificate"), read_file)
-    checks = params.get("checks")
     deploy = params.get("deploy")
     scale = params.get("processes")
     if scale is not None and any(quantity < 0 for quantity in scale.values()):
@@ -175,13 +189,7 @@ def declare(params: Mapping[str, Any], read_file: Callable[[str], str], copied_c
         domains=_unique(params.get("domains")),
         ports=None if params.get("ports") is None else ports_of(params["ports"]),
         scale=scale,
-        checks=None
-        if checks is None
-        else Checks(
-            _types_of(checks.get("disabled")),
-            _types_of(checks.get("skipped")),
-            None if checks.get("wait_to_retire") is None else str(checks["wait_to_retire"]),
-        ),
+        checks=_checks(params.get("checks")),
         nginx=_properties(params.get("nginx")),
         certificate=certificate,
         no_certificate=no_certificate,
@@ -190,7 +198,7 @@ def declare(params: Mapping[str, Any], read_file: Callable[[str], str], copied_c
         networks=_networks(params.get("networks")),
         resources=_resources(params.get("resources")),
         restart_policy=params.get("restart_policy"),
-        builder=_given(_properties(params.get("builder"))),
+        builder=_builder(params.get("builder")),
         buildpacks=_unique(params.get("buildpacks")),
         logs=_properties(params.get("logs")),
         deploy=_deploy(deploy),
@@ -199,8 +207,11 @@ def declare(params: Mapping[str, Any], read_file: Callable[[str], str], copied_c
     )
 
 
-def _given(values: Optional[Dict[str, str]]) -> Optional[Dict[str, str]]:
-    return values or None
+def _builder(values: Optional[Mapping[str, Any]]) -> Optional[Dict[str, str]]:
+    if values is None:
+        return None
+    given = {key: value for key, value in values.items() if value is not None}
+    return _properties(given or dict.fromkeys(_BUILDER))
 
 
 def _unique(values: Optional[Sequence[str]]) -> Optional[Tuple[str, ...]]:
@@ -216,7 +227,7 @@ def _networks(values: Optional[Mapping[str, Any]]) -> Optional[Dict[str, Tuple[s
             continue
         entries = value if isinstance(value, (list, tuple)) else [text_of(value)] if value != "" else []
         found[key.replace("_", "-")] = tuple(map(str, entries))
-    return found
+    return found or {key: () for key in _NETWORKS}
 
 
 def secrets_of(params: Mapping[str, Any], current: Optional[Current] = None) -> List[str]:

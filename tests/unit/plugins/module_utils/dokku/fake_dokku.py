@@ -11,6 +11,7 @@ import tarfile
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import Command, Result, Runner
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import CommandFailed
 
 
 def ok(text: str = "") -> Result:
@@ -47,8 +48,10 @@ class App:
         self.metadata = ""
         self.source = ""
         self.git_image = ""
+        self.source_image = ""  # named last, whether its deploy went well or not
         self.latest = ""
         self.running = ""  # image of the running containers
+        self.up = True
         self.env_running: Dict[str, str] = {}
         self.deploys = 0
         self.nginx_built: Any = None  # names, ports and certificate that nginx knows
@@ -64,6 +67,9 @@ class FakeDokku(Runner):
         self.known = ["bridge", "host", "none"]
         self.broken: set = set()
         self.restart_fails = False
+        self.fails_early = False  # in the release task, when no container was stopped yet
+        self.hangs = False  # a deploy does not end within its time
+        self.dies_in_deploy = False
         self.log: List[str] = []
         self.commands: List[Command] = []
         self.rebuilds = 0
@@ -115,7 +121,7 @@ class FakeDokku(Runner):
         words = command.words
         name = next((app for app in self.apps if any(app in word for word in words)), "")
         if words[:2] == ("container", "ls"):
-            return ok(f"id-of-{name}\n" if self.apps[name].running else "")
+            return ok(f"id-of-{name}\n" if self.apps[name].running and self.apps[name].up else "")
         if words[:2] == ("container", "inspect"):
             names = (f"/{name}.run.7", "not this"), (f"/{name}.web.1.upcoming-5", "nor this"), (f"/{name}.web.1", self.apps[name].running)
             return ok(json.dumps([{"Name": key, "Image": image} for key, image in names]))
@@ -132,10 +138,15 @@ class FakeDokku(Runner):
             return bad("todo currently has a deploy lock in place. Exiting...")
         app.latest = image
         app.deploys += 1
+        if self.dies_in_deploy:
+            raise KeyboardInterrupt
+        if self.hangs:
+            raise CommandFailed("`dokku git:from-image` did not end within 900 s.", rc=124)
         if image in self.broken:
+            app.up = app.up and (self.fails_early or not app.disabled)
             return Result(1, " !     Could not start due to 1 failed checks (web.1)\nlast words of the app\n", "")
         self.rebuild(app, 2 if app.running else 1)
-        app.running = image
+        app.running, app.up = image, True
         app.env_running = dict(app.config)
         return ok()
 
@@ -160,7 +171,7 @@ class FakeDokku(Runner):
         if not app:
             return self.missing(words)
         if "--deployed" in words or "--running" in words:
-            return ok("true\n" if app.running else "false\n")
+            return ok("true\n" if app.running and (app.up or "--deployed" in words) else "false\n")
         return ok(app.ps.get("restart-policy", "") + "\n")
 
     def config_export(self, words: List[str], stdin: Any) -> Result:
@@ -444,6 +455,7 @@ class FakeDokku(Runner):
 
     def git_from_image(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)
+        app.source_image = words[1]
         if app.git_image == words[1]:
             return bad("No changes detected, skipping git commit")
         before, app.git_image = app.git_image, words[1]
@@ -457,6 +469,8 @@ class FakeDokku(Runner):
 
     def ps_rebuild(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)
+        if app.source_image in self.broken:  # its checks are taken
+            return Result(1, " !     Could not start due to 1 failed checks (web.1)\n", "")
         result = self.release(app, app.git_image)
         if not result.rc:
             app.source, app.metadata = "docker-image", app.git_image

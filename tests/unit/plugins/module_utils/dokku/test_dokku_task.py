@@ -7,7 +7,9 @@ import copy
 import json
 
 import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku import apply
+from ansible_collections.multiregion.paas.plugins.module_utils._dokku.command import SshTarget
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors import (
     BadDeclaration,
     CommandFailed,
@@ -17,6 +19,7 @@ from ansible_collections.multiregion.paas.plugins.module_utils._dokku.errors imp
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.info import reports
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.model import PENDING_KEY
 from ansible_collections.multiregion.paas.plugins.module_utils._dokku.run import Task, shown
+from ansible_collections.multiregion.paas.plugins.modules.dokku_app import ARGUMENTS
 from fake_dokku import FakeDokku
 
 IMAGE = "registry.test:5000/todo@sha256:" + "a" * 64
@@ -42,6 +45,7 @@ WHOLE = {
     "deploy": {"image": IMAGE},
 }
 SET_UP = {"name": "todo", "ports": ["http:80:5000"], "deploy": {"image": IMAGE}}
+UPGRADE = {**SET_UP, "deploy": {"image": NEXT}}
 
 
 @pytest.fixture
@@ -126,6 +130,71 @@ def test_not_given_is_not_touched_and_empty_is_empty(dokku):
     app = dokku.apps["todo"]
     assert result["changed"]
     assert (app.domains, app.ports, app.mounts, app.named, app.options["deploy"], app.crt, app.buildpacks, app.resources) == ([], [], [], {}, [], None, [], {})
+
+
+def filled(**params):
+    """As Ansible hands them over: what is not given in a mapping is there without a value."""
+    found = ArgumentSpecValidator(ARGUMENTS).validate(params)
+    assert not found.error_messages
+    return found.validated_parameters
+
+
+def test_empty_resources_are_no_limits_and_no_reservations(dokku):
+    run(dokku, **SET_UP, resources={"default": {"limit": {"memory": "1g"}, "reserve": {"cpu": 1}}, "web": {"limit": {"cpu": 2}}})
+    app = dokku.apps["todo"]
+    run(dokku, **filled(name="todo", resources={"web": {}}))
+    assert app.resources == {"_default_.limit.memory": "1g", "_default_.reserve.cpu": "1"}
+    result = run(dokku, **filled(name="todo", resources={}))
+    assert result["restarted"] and app.resources == {}
+    assert result["changes"] == ["resources: _default_.limit.memory=clear, _default_.reserve.cpu=clear"]
+    assert run(dokku, **filled(name="todo", resources={}))["changed"] is False
+
+
+def test_empty_docker_options_are_only_those_of_plugins(dokku):
+    run(dokku, **SET_UP, docker_options={"deploy": ["--label x=y"], "deploy.web": ["--init"], "run": ["--tty"], "build": ["--pull"]})
+    app = dokku.apps["todo"]
+    link = "--link dokku.postgres.main:dokku-postgres-main"
+    for slot in ("build", "deploy", "run"):
+        app.options[slot].append(link)
+    assert run(dokku, **filled(name="todo", docker_options={}))["restarted"]
+    assert app.options == {"build": [link], "deploy": [link], "run": [link], "deploy.web": []}
+    assert run(dokku, **filled(name="todo", docker_options={}))["changed"] is False
+
+
+def test_empty_networks_are_all_unset(dokku):
+    every = {"attach_post_create": ["a"], "attach_post_deploy": ["b"], "initial_network": "c", "bind_all_interfaces": True}
+    run(dokku, **filled(**SET_UP, networks=every))
+    app = dokku.apps["todo"]
+    run(dokku, **filled(name="todo", networks={"attach_post_create": []}))
+    assert app.network == {"attach-post-create": "", "attach-post-deploy": "b", "initial-network": "c", "bind-all-interfaces": "true"}
+    assert run(dokku, **filled(name="todo", networks={}))["restarted"]
+    assert set(app.network.values()) == {""}
+    assert run(dokku, **filled(name="todo", networks={}))["changed"] is False
+
+
+def test_empty_checks_are_dokkus_own(dokku):
+    run(dokku, **filled(name="todo", checks={"disabled": ["worker"], "skipped": ["web"], "wait_to_retire": 5}))
+    app = dokku.apps["todo"]
+    run(dokku, **filled(name="todo", checks={"wait_to_retire": 6}))
+    assert (app.disabled, app.skipped, app.wait) == (["worker"], ["web"], "6")
+    assert run(dokku, **filled(name="todo", checks={}))["changed"]
+    assert (app.disabled, app.skipped, app.wait) == ([], [], "")
+    assert run(dokku, **filled(name="todo", checks={}))["changed"] is False
+
+
+def test_empty_builder_is_detected(dokku):
+    run(dokku, **filled(name="todo", builder={"selected": "dockerfile", "build_dir": "app", "dockerfile_path": "docker/Dockerfile"}))
+    app = dokku.apps["todo"]
+    run(dokku, **filled(name="todo", builder={"build_dir": "src"}))
+    assert app.builder == {"selected": "dockerfile", "build-dir": "src", "dockerfile-path": "docker/Dockerfile"}
+    run(dokku, **filled(name="todo", builder={}))
+    assert set(app.builder.values()) == {""}
+    assert run(dokku, **filled(name="todo", builder={}))["changed"] is False
+
+
+def test_empty_nginx_and_logs_leave_the_properties_alone(dokku):
+    run(dokku, name="todo", nginx={"hsts": False}, logs={"max-size": "5m"})
+    assert run(dokku, **filled(name="todo", nginx={}, logs={}))["changed"] is False
 
 
 def test_config_exact_keeps_what_plugins_own(dokku):
@@ -283,6 +352,219 @@ def test_failed_deploy_leaves_the_release_and_latest(dokku):
     assert run(dokku, check=True, **{**SET_UP, "deploy": {"image": NEXT}})["restarted"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"A": "2"}},
+        {"config": {"A": None}},
+        {"storage": ["/new:/new"]},
+        {"docker_options": {"deploy": ["--init"]}},
+        {"resources": {"web": {"limit": {"memory": "1g"}}}},
+        {"networks": {"attach_post_create": ["shared"]}},
+        {"restart_policy": "always"},
+        {"logs": {"max-size": "5m"}},
+    ],
+)
+def test_change_that_went_with_a_failed_deploy_takes_effect_with_the_old_release(dokku, change):
+    run(dokku, **SET_UP, config={"A": "1"})
+    app = dokku.apps["todo"]
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed):
+        run(dokku, **UPGRADE, **change)
+    deploys = app.deploys
+    healed = run(dokku, **SET_UP, **change)
+    assert healed["restarted"] and healed["changes"] == ["deployed again, as a run before this one did not get to it"]
+    assert app.deploys == deploys + 1 and (app.running, app.latest, app.metadata) == (IMAGE, IMAGE, IMAGE)
+    assert app.env_running.get("A") == app.config.get("A") == change.get("config", {"A": "1"})["A"]
+    assert PENDING_KEY not in app.config and run(dokku, **SET_UP, **change)["changed"] is False
+
+
+def test_config_of_a_failed_deploy_is_put_back_with_its_release(dokku):
+    def release(image):
+        return {**SET_UP, "deploy": {"image": image, "config": {"PAAS_RELEASE": image}}}
+
+    run(dokku, **release(IMAGE))
+    app = dokku.apps["todo"]
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed):
+        run(dokku, **release(NEXT))
+    assert app.config["PAAS_RELEASE"] == NEXT
+    assert "config: set PAAS_RELEASE" in run(dokku, **release(IMAGE))["changes"]
+    assert app.config["PAAS_RELEASE"] == app.env_running["PAAS_RELEASE"] == app.running == IMAGE
+    assert run(dokku, **release(IMAGE))["changed"] is False
+    app.config["PAAS_RELEASE"] = "somebody's"
+    assert run(dokku, **release(IMAGE))["restarted"] and app.env_running["PAAS_RELEASE"] == IMAGE
+
+
+@pytest.mark.parametrize("deploy", [{"deploy": {"image": IMAGE}}, {}, {"deploy": {"image": NEXT, "replace": False}}])
+def test_killed_before_a_deploy_and_then_the_old_release(deploy):
+    def fresh():
+        dokku = FakeDokku()
+        run(dokku, **SET_UP, config={"A": "1"}, processes={"web": 1})
+        dokku.writes = 0
+        return dokku
+
+    target = {"config": {"A": "2"}, "processes": {"web": 2}}
+    whole = fresh()
+    run(whole, **UPGRADE, **target)
+    before_deploy = next(count for count, line in enumerate(whole.log[-whole.writes :]) if line.startswith("git:from-image"))
+    for step in range(before_deploy + 1):
+        dokku = fresh()
+        dokku.die_at = step
+        with pytest.raises(KeyboardInterrupt):
+            run(dokku, **UPGRADE, **target)
+        dokku.die_at = None
+        run(dokku, name="todo", **deploy, **target)
+        app = dokku.apps["todo"]
+        assert (app.running, app.env_running["A"], app.scale, app.deploys) == (IMAGE, "2", {"web": 2}, 2), f"after a kill at step {step}"
+        assert PENDING_KEY not in app.config and run(dokku, name="todo", **deploy, **target)["changed"] is False
+
+
+@pytest.mark.parametrize("then", [SET_UP, {"name": "todo"}])
+def test_killed_in_a_deploy_and_then_the_old_release(dokku, then):
+    run(dokku, **SET_UP)
+    dokku.dies_in_deploy = True
+    with pytest.raises(KeyboardInterrupt):
+        run(dokku, **UPGRADE, config={"A": "2"})
+    dokku.dies_in_deploy = False
+    app = dokku.apps["todo"]
+    assert (app.latest, app.git_image) == (NEXT, NEXT)
+    run(dokku, **then, config={"A": "2"})
+    assert (app.running, app.latest, app.env_running["A"]) == (IMAGE, IMAGE, "2")
+
+
+@pytest.mark.parametrize("then", [SET_UP, {"name": "todo"}])
+def test_failed_image_is_not_rolled_out_where_latest_cannot_be_put_back(dokku, then):
+    dokku.ssh = SshTarget("apps.test")
+    run(dokku, **SET_UP)
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed):
+        run(dokku, **UPGRADE, config={"A": "2"})
+    app = dokku.apps["todo"]
+    assert app.latest == NEXT
+    assert run(dokku, **then, config={"A": "2"})["restarted"]
+    assert (app.running, app.latest, app.env_running["A"]) == (IMAGE, IMAGE, "2")
+
+
+def test_restart_that_was_owed_is_not_lost_in_a_failed_deploy(dokku):
+    run(dokku, **SET_UP, config={"A": "1"})
+    dokku.restart_fails = True
+    with pytest.raises(DeployFailed):
+        run(dokku, **SET_UP, config={"A": "2"})
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed):
+        run(dokku, **UPGRADE, config={"A": "2"})
+    run(dokku, **SET_UP, config={"A": "2"})
+    assert dokku.apps["todo"].env_running["A"] == "2"
+
+
+def test_never_owes_nothing_after_a_failed_deploy(dokku):
+    run(dokku, **SET_UP)
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed):
+        run(dokku, **UPGRADE, config={"A": "2"}, restart="never")
+    assert PENDING_KEY not in dokku.apps["todo"].config
+    assert run(dokku, **SET_UP, config={"A": "2"}, restart="never")["changed"] is False
+
+
+def test_scale_of_a_killed_deploy_is_not_forgotten(dokku):
+    run(dokku, **SET_UP)
+    dokku.dies_in_deploy = True
+    with pytest.raises(KeyboardInterrupt):
+        run(dokku, **UPGRADE, processes={"web": 2})
+    dokku.dies_in_deploy = False
+    app = dokku.apps["todo"]
+    deploys = app.deploys
+    assert run(dokku, **SET_UP, processes={"web": 2})["restarted"]
+    assert (app.running, app.scale, app.deploys) == (IMAGE, {"web": 2}, deploys + 1)
+
+
+STOP_FIRST = {"strategy": "stop_first"}
+
+
+@pytest.mark.parametrize("checks", [{"deploy": {"image": NEXT, **STOP_FIRST}}, {"checks": {"disabled": ["web"]}}, {}])
+def test_what_was_stopped_first_is_started_again(dokku, checks):
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}})
+    app = dokku.apps["todo"]
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed, match="`dokku ps:restart todo` has started the release from before") as failure:
+        run(dokku, **{**UPGRADE, "config": {"A": "2"}, **checks})
+    assert "runs what it ran" not in str(failure.value) and failure.value.rc == 1
+    assert app.up and (app.running, app.latest, app.env_running["A"]) == (IMAGE, IMAGE, "2")
+    tagged, restarted = (dokku.log.index(line) for line in (f"docker image tag {IMAGE} dokku/todo:latest", "ps:restart todo"))
+    assert tagged < restarted and PENDING_KEY not in app.config
+    assert run(dokku, **{**SET_UP, "config": {"A": "2"}})["changed"] is False
+
+
+def test_what_was_stopped_first_and_does_not_start_again_is_told(dokku):
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}})
+    dokku.broken |= {IMAGE, NEXT}
+    with pytest.raises(DeployFailed, match="failed with exit status 1, so the app may be down: Could not start due to 1 failed checks") as failure:
+        run(dokku, **UPGRADE, config={"A": "2"})
+    assert "runs what it ran" not in str(failure.value) and PENDING_KEY in dokku.apps["todo"].config
+    dokku.broken.clear()
+    run(dokku, **SET_UP, config={"A": "2"})
+    assert dokku.apps["todo"].up and dokku.apps["todo"].env_running["A"] == "2"
+
+
+def test_start_again_that_does_not_end_is_told(dokku):
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}})
+    dokku.broken.add(NEXT)
+
+    def never_ends(words, stdin):
+        raise CommandFailed("`dokku ps:restart todo` did not end within 900 s.", rc=124)
+
+    dokku.ps_restart = never_ends
+    with pytest.raises(DeployFailed, match="the release from before, did not end within 900 s") as failure:
+        run(dokku, **UPGRADE)
+    assert failure.value.rc == 1 and "has started" not in str(failure.value)
+
+
+def test_what_was_stopped_first_is_deployed_again_where_latest_cannot_be_put_back(dokku):
+    dokku.ssh = SshTarget("apps.test")
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}})
+    dokku.broken.add(NEXT)
+    with pytest.raises(DeployFailed, match=f"`dokku git:from-image todo {IMAGE}` has started"):
+        run(dokku, **UPGRADE)
+    app = dokku.apps["todo"]
+    assert app.up and (app.running, app.latest) == (IMAGE, IMAGE)
+
+
+def test_nothing_is_started_that_runs_or_did_not_run_before(dokku):
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}})
+    app = dokku.apps["todo"]
+    dokku.broken.add(NEXT)
+    dokku.fails_early = True
+    with pytest.raises(DeployFailed, match="The app runs what it ran before"):
+        run(dokku, **UPGRADE)
+    app.up = False
+    with pytest.raises(DeployFailed, match="did not run before either"):
+        run(dokku, **UPGRADE)
+    assert "ps:restart todo" not in dokku.log
+
+
+def test_first_deploy_that_fails_promises_nothing(dokku):
+    dokku.broken.add(IMAGE)
+    with pytest.raises(DeployFailed, match="has no release yet"):
+        run(dokku, **SET_UP)
+
+
+def test_deploy_that_does_not_end_in_time_is_left_alone(dokku, monkeypatch):
+    monkeypatch.setattr(apply, "LOCK_PAUSE", 0)
+    run(dokku, **{**SET_UP, "deploy": {"image": IMAGE, **STOP_FIRST}}, config={"A": "1"})
+    app = dokku.apps["todo"]
+    dokku.hangs = True
+    with pytest.raises(DeployFailed, match="did not end within 900 s. It may still be running, so nothing was put back") as failure:
+        run(dokku, **UPGRADE, config={"A": "2"}, processes={"web": 2})
+    assert failure.value.rc == 124 and "before" not in str(failure.value)
+    assert dokku.log[-1].startswith("git:from-image") and (app.latest, app.scale) == (NEXT, {"web": 2})
+    # The old release once more, while that deploy still runs: its origin is no proof that it was deployed.
+    dokku.hangs, dokku.locked = False, [IMAGE]
+    app.git_image = IMAGE
+    assert run(dokku, **SET_UP, config={"A": "2"})["restarted"]
+    assert (app.running, app.env_running["A"]) == (IMAGE, "2") and PENDING_KEY not in app.config
+
+
 def test_deploy_of_somebody_else_is_waited_for(dokku, monkeypatch):
     monkeypatch.setattr(apply, "LOCK_PAUSE", 0)
     run(dokku, **SET_UP)
@@ -294,7 +576,7 @@ def test_deploy_of_somebody_else_is_waited_for(dokku, monkeypatch):
     run(dokku, **{**SET_UP, "deploy": {"image": "registry.test:5000/todo:3"}})
     assert app.running == "registry.test:5000/todo:3"
     dokku.locked = [IMAGE]
-    with pytest.raises(DeployFailed, match="deploy lock"):
+    with pytest.raises(DeployFailed, match="deploy lock.*this one did not begin"):
         run(dokku, **{**SET_UP, "deploy": {"image": NEXT}}, timeout=-1)
     assert not any(line.startswith("docker image tag") for line in dokku.log)
 
@@ -363,9 +645,15 @@ def test_absent_wants_the_name_once_more(dokku):
     assert run(dokku, name="todo", state="absent", confirm="todo")["changed"] and not dokku.apps
 
 
-def test_old_dokku_is_named():
-    with pytest.raises(DokkuUnavailable, match="0.37.9"):
-        run(FakeDokku("0.37.9"), name="todo")
+@pytest.mark.parametrize("version", ["0.37.9", "0.38.0", "0.38.21"])
+def test_old_dokku_is_named(version):
+    with pytest.raises(DokkuUnavailable, match=rf"has Dokku {version}, .* to 0\.38\.22 or later"):
+        run(FakeDokku(version), name="todo")
+
+
+@pytest.mark.parametrize("version", ["0.38.22", "0.38.27", "0.39.0", "1.0.0"])
+def test_dokku_that_is_new_enough(version):
+    assert run(FakeDokku(version), name="todo")["changed"]
 
 
 @pytest.mark.parametrize(
