@@ -13,7 +13,7 @@ author:
 description:
   - Restarts the Consul agent of this host and waits until it is healthy again and its datacenter has a leader.
   - A server is restarted only when enough of the others are healthy. It waits for them for O(timeout), and then refuses.
-  - The only server of a datacenter is restarted, as there is nobody to wait for.
+  - The only server of a datacenter is restarted, as there is nobody to wait for; so is one that has known no leader for O(timeout).
 extends_documentation_fragment:
   - multiregion.paas.consul_agent
 options:

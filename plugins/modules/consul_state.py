@@ -124,6 +124,14 @@ options:
     description: Whether to remove what is not declared any more.
     type: bool
     default: false
+  former_token_file:
+    description: A configuration file of the agent, before it is written anew. When it has another operator's token than O(token), that one is
+      used to make the servers know O(token), and nothing else is done. Without the file there is nothing to do.
+    type: path
+  await_tokens:
+    description: Change nothing, but wait until this agent knows all O(tokens). They come to other datacenters by replication.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -203,7 +211,11 @@ def main() -> None:
             "members": {"type": "list", "elements": "dict", "options": MEMBERS},
             "nodes": {"type": "list", "elements": "str"},
             "prune": {"type": "bool", "default": False},
+            # A path: what it has is never told.
+            "former_token_file": {"type": "path", "no_log": False},
+            "await_tokens": {"type": "bool", "default": False, "no_log": False},
         },
+        mutually_exclusive=[("former_token_file", "await_tokens")],
         supports_check_mode=True,
     )
     try:

@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(PROJECT / "molecule" / "default"), str(PROJECT / "molecule" / "consul-quorum" / "tests")]
 
 from scenario import Watch, shell, until
-from test_consul_quorum import SERVERS, call, healthy, leader, play
+from test_consul_quorum import SERVERS, healthy, kill, leader, play, writes
 
 # What decides how long followers wait for a leader, and whether an answer needs one.
 SETTINGS = {
@@ -42,13 +42,14 @@ def everybody_well() -> None:
 
 
 def killed() -> tuple[float, int, int]:
-    """Seconds without writes, failed queries and all queries, from before the kill until the dead one is back."""
+    """Seconds from before the signal to the first write to the catalog, failed queries and all queries, from before the kill until the dead one is back."""
     everybody_well()
     dead = leader(SERVERS[0])
     other = next(name for name in SERVERS if name != dead)
     with Watch(other, "always.service.consul") as watch:
-        shell(dead, "systemctl kill --signal=KILL consul && systemctl stop consul")
-        seconds = until(lambda: call(other, "/v1/kv/bench", "PUT", str(time.time())) is True)
+        before = kill(dead)
+        until(lambda: writes(other))
+        seconds = time.time() - before
         shell(dead, "systemctl start consul")
         everybody_well()
     return seconds, watch.failed, len(watch.answers)

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
+import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -43,13 +46,32 @@ chmod +x /var/lib/dpkg/info/consul.postrm
 CALL = "exec curl -sS --max-time 10 --cacert /etc/paas/consul/tls/ca.crt -H @- -X {method} --data-binary '{data}' 'https://127.0.0.1:8501{path}'"
 
 
+def secrets():
+    return json.loads((PROJECT / ".lab/molecule/consul-quorum/secrets.json").read_text(encoding="utf-8"))
+
+
 def call(name, path, method="GET", data=""):
-    token = json.loads((PROJECT / ".lab/molecule/consul-quorum/secrets.json").read_text(encoding="utf-8"))["paas_consul_tokens"]["operator"]
+    token = secrets()["paas_consul_tokens"]["operator"]
     text = shell(name, CALL.format(method=method, path=path, data=data), check=False, data=f"X-Consul-Token: {token}\n")
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+# Stopped too, or the unit would start it again at once.
+KILL = "date +%s.%N && systemctl kill --signal=KILL consul && systemctl stop consul"
+
+
+def kill(name):
+    """The moment before the signal, by the clock that all machines share with this computer."""
+    return float(shell(name, KILL).split()[0])
+
+
+def writes(name):
+    """Whether a write to the catalog is acknowledged; another one at every call."""
+    entry = {"Node": "written", "Address": "198.18.1.99", "NodeMeta": {"at": str(time.time())}}
+    return call(name, "/v1/catalog/register", "PUT", json.dumps(entry)) is True
 
 
 def healthy(name=SERVERS[0]):
@@ -92,15 +114,16 @@ def test_the_leader_dies():
     dead = leader(SERVERS[0])
     others = [name for name in SERVERS if name != dead]
     with Watch(others[0], "always.service.consul") as watch:
-        # Stopped too, or the unit would start it again at once.
-        shell(dead, "systemctl kill --signal=KILL consul && systemctl stop consul")
         try:
-            seconds = until(lambda: call(others[0], "/v1/kv/key", "PUT", "value") is True)
+            killed = kill(dead)
+            until(lambda: writes(others[0]))
+            seconds = time.time() - killed
             assert leader(others[0]) in others
-            assert call(others[1], "/v1/kv/key?raw") == "value"
+            until(lambda: "written" in str(call(others[1], "/v1/catalog/node/written")))
             until(lambda: dead not in healthy(others[0]))
         finally:
             shell(dead, "systemctl start consul")
+    until(lambda: call(others[0], "/v1/catalog/deregister", "PUT", json.dumps({"Node": "written"})) is True)
     print("no catalog writes for", round(seconds, 1), "s;", watch.failed, "of", len(watch.answers), "DNS queries failed")
     assert watch.failed == 0
 
@@ -126,6 +149,54 @@ def test_a_step_that_would_lose_the_quorum_is_refused():
 
 def started():
     return {name: int(shell(name, "systemctl show -P ActiveEnterTimestampMonotonic consul")) for name in SERVERS}
+
+
+def test_another_token_of_the_operator():
+    former = secrets()["paas_consul_tokens"]
+    tokens = {**former, "operator": str(uuid.uuid4())}
+    try:
+        done = play(paas_consul_tokens=tokens)
+        assert done.returncode == 0, done.stdout[-6000:]
+        assert tokens["operator"] not in done.stdout and former["operator"] not in done.stdout
+        # It is asked with the former one.
+        until(lambda: "ACL not found" in str(call(SERVERS[0], "/v1/acl/token/self")))
+    finally:
+        done = play()
+    assert done.returncode == 0, done.stdout[-6000:]
+    until(lambda: healthy() == sorted(SERVERS))
+    for name in SERVERS:
+        assert shell(name, "python3 /usr/local/lib/paas/consul/prepare.py unread") == ""
+
+
+def test_servers_that_missed_the_gossip_key_restart_one_after_the_other():
+    """As after a restore of their disks: the others' rings have a key that theirs have not."""
+    ring = "/var/lib/consul/serf/local.keyring"
+    key = json.loads(shell(SERVERS[0], f"cat {ring}"))[0]
+    other = base64.b64encode(os.urandom(32)).decode()
+    before = started()
+    # The running agents go on with what they know; only the files are without the key.
+    for name in SERVERS[1:]:
+        shell(name, f"cat > {ring}", data=json.dumps([other]))
+    done = play()
+    assert done.returncode == 0, done.stdout[-6000:]
+    after = started()
+    assert after[SERVERS[0]] == before[SERVERS[0]]
+    assert all(after[name] > before[name] for name in SERVERS[1:])
+    assert abs(after[SERVERS[1]] - after[SERVERS[2]]) > 1_000_000
+    until(lambda: healthy() == sorted(SERVERS))
+    for name in SERVERS[1:]:
+        assert key in json.loads(shell(name, f"cat {ring}"))
+    # What nobody else has goes with the run after that.
+    done = play()
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert [list(found["Keys"]) for found in call(SERVERS[0], "/v1/operator/keyring")] == [[key]] * 2
+
+
+def test_apt_is_held_to_the_version():
+    for name in SERVERS:
+        policy = shell(name, "apt-cache policy consul")
+        installed = next(line.split() for line in policy.splitlines() if line.startswith(" *** "))
+        assert installed[1].startswith("1.8.7") and installed[2] == "1001", policy
 
 
 def test_an_upgrade_keeps_a_snapshot_and_rolls():

@@ -269,8 +269,8 @@ def test_a_region_that_is_cut_off_keeps_its_names_and_comes_back():
     assert set(others.answers) == {ADDRESSES["consul-1"]}
 
 
-def play(**variables):
-    command = ["ansible-playbook", str(PROJECT / "molecule/consul/consul.yml"), "-e", json.dumps(variables)]
+def play(limit="all", **variables):
+    command = ["ansible-playbook", str(PROJECT / "molecule/consul/consul.yml"), "--limit", limit, "-e", json.dumps(variables)]
     for inventory in ("hosts.yml", "consul.yml"):
         command += ["-i", str(PROJECT / "molecule/inventory" / inventory)]
     return subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=900)
@@ -302,6 +302,16 @@ def test_what_cannot_work_is_refused_with_its_reason():
     assert "consul_gossip_key is not 32 bytes in base64" in said
     assert "The certificate of the estate's CA has expired" in said
     assert "changed=0" in said and "changed=1" not in said
+
+
+def test_the_gossip_key_stays_when_the_primary_region_takes_no_part():
+    names = ("consul-2", "consul-3")
+    state = "cat /var/lib/consul/serf/*.keyring; systemctl show -p ActiveEnterTimestampMonotonic consul"
+    before = [shell(name, state) for name in names]
+    done = play(limit=",".join(names), paas_consul_gossip_key=base64.b64encode(os.urandom(32)).decode())
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "No server of the primary datacenter us-east-1 takes part in this run" in " ".join(done.stdout.split())
+    assert [shell(name, state) for name in names] == before
 
 
 def test_rotating_the_gossip_key_and_the_tokens_of_the_hosts_costs_nothing():

@@ -54,13 +54,14 @@ class Client:
             raise InvalidInput(f"The CA's certificates in {ca_file} cannot be read: {error}") from error
         self.opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
 
-    def call(self, method: str, path: str, body: object = None, accept: tuple = (), **parameters: str):
-        """The decoded answer, also of a status to accept. What is temporary is tried again until the deadline; raises RequestFailed."""
+    def call(self, method: str, path: str, body: object = None, accept: tuple = (), final: tuple = (), **parameters: str):
+        """The decoded answer, also of a status to accept. What is temporary is tried again until the deadline, but for a final status;
+        raises RequestFailed."""
         while True:
             try:
                 return self._once(method, path, body, accept, parameters)
             except RequestFailed as error:
-                if not error.temporary or time.monotonic() + PAUSE_SECONDS > self.deadline:
+                if not error.temporary or error.status in final or time.monotonic() + PAUSE_SECONDS > self.deadline:
                     raise
                 time.sleep(PAUSE_SECONDS)
 

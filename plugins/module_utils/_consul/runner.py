@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import time
+import typing as t
 import urllib.parse
 
 from .client import PAUSE_SECONDS, Client
-from .errors import InvalidInput, RequestFailed
-from .plan import WAN, Current, Desired, Keyring, Plan, Policy, Query, Token, accessor_of, canonical, plan
+from .errors import ConsulError, InvalidInput, RequestFailed
+from .plan import MANAGEMENT, WAN, Current, Desired, Keyring, Plan, Policy, Query, Token, accessor_of, canonical, plan
 
 ALIVE = 1
+FORBIDDEN = 403
 
 
 def desired_from(parameters: dict) -> Desired:
@@ -202,12 +204,89 @@ def _remove_node(client: Client, name: str) -> None:
     client.call("PUT", "/v1/catalog/deregister", {"Node": name})
 
 
+def operators_token(path: str) -> str:
+    """The operator's token as a configuration file of the agent has it; nothing where there is no file or no token. Raises InvalidInput."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            tokens = (json.load(file).get("acl") or {}).get("tokens") or {}
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"{path} cannot be read as an agent's configuration: {error}") from error
+    # The second word is that of Consul before 1.11.
+    return tokens.get("initial_management") or tokens.get("master") or ""
+
+
+def hand_over(client: Client, former: Client, secret: str, path: str, check_mode: bool) -> list[str]:
+    """Have the servers know another operator's token by the former one, as they read their configuration only when a leader is elected.
+    The former one goes later as every token that is not declared any more."""
+
+    def knows(asked: Client) -> bool:
+        try:
+            return bool(asked.call("GET", "/v1/acl/token/self", final=(FORBIDDEN,)))
+        except RequestFailed as error:
+            if error.status != FORBIDDEN:
+                raise
+            return False
+
+    if knows(client):
+        return []
+    if not knows(former):
+        raise ConsulError(f"This Consul knows neither the operator's token of the secrets nor the one in {path}. Put the former one into the secrets again")
+    if not check_mode:
+        body = {"AccessorID": accessor_of(secret), "SecretID": secret, "Description": MANAGEMENT[-1], "Policies": [{"Name": "global-management"}]}
+        former.call("PUT", "/v1/acl/token", body)
+    return ["operator's token"]
+
+
+def wait_for(tokens: tuple, client_with: t.Callable[[str], Client], timeout: float) -> None:
+    """Until the agent knows all tokens, which takes their replication in datacenters other than the primary one. Raises ConsulError."""
+    deadline = time.monotonic() + timeout
+    for token in tokens:
+        client = client_with(token.secret)
+        client.deadline = deadline
+        try:
+            client.call("GET", "/v1/acl/token/self")
+        except RequestFailed as error:
+            if error.status != FORBIDDEN:
+                raise
+            raise ConsulError(
+                f"The token {token.description} has not come to this server within {timeout} s. Nothing uses it yet, and the former ones stay valid. "
+                "Does /v1/acl/replication tell of an error, and can this server reach those of the primary datacenter on port 8300?"
+            ) from error
+
+
 def run(parameters: dict, check_mode: bool) -> dict:
     """The module's whole work; returns its result."""
-    client = Client(parameters["url"], parameters["ca_file"], parameters["token"], parameters["timeout"])
+
+    def client_with(token: str) -> Client:
+        return Client(parameters["url"], parameters["ca_file"], token, parameters["timeout"])
+
     desired = desired_from(parameters)
+    changes: list = []
+    warnings: tuple = ()
+    if parameters["await_tokens"]:
+        # In check mode nobody has made them.
+        if not check_mode:
+            wait_for(desired.tokens, client_with, parameters["timeout"])
+    elif parameters["former_token_file"]:
+        former = operators_token(parameters["former_token_file"])
+        if former not in ("", parameters["token"]):
+            changes = hand_over(client_with(parameters["token"]), client_with(former), parameters["token"], parameters["former_token_file"], check_mode)
+    else:
+        changes, warnings = declare(client_with(parameters["token"]), parameters["datacenters"], desired, check_mode)
+    return {
+        "changed": bool(changes),
+        "changes": changes,
+        "warnings": list(warnings),
+        "diff": {"before": "", "after": "".join(f"{line}\n" for line in changes)},
+    }
+
+
+def declare(client: Client, datacenters: list, desired: Desired, check_mode: bool) -> tuple[list, tuple]:
+    """Brings Consul to what is declared; what changed, and what stands against it."""
     reader = Reader(client)
-    todo = plan(reader.read(desired, parameters["datacenters"]), desired)
+    todo = plan(reader.read(desired, datacenters), desired)
     changes, warnings = todo.changes, todo.warnings
     if not check_mode:
         apply(client, todo, desired.gossip_key)
@@ -217,9 +296,4 @@ def run(parameters: dict, check_mode: bool) -> dict:
             todo = plan(reader.read(rest, []), rest)
             apply(client, todo, desired.gossip_key)
             changes, warnings = changes + todo.changes, todo.warnings
-    return {
-        "changed": bool(changes),
-        "changes": changes,
-        "warnings": list(warnings),
-        "diff": {"before": "", "after": "".join(f"{line}\n" for line in changes)},
-    }
+    return changes, warnings

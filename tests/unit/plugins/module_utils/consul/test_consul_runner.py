@@ -8,13 +8,14 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 
 import pytest
 
 from ansible_collections.multiregion.paas.plugins.module_utils._consul import client as client_module
 from ansible_collections.multiregion.paas.plugins.module_utils._consul import runner
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.client import Client
-from ansible_collections.multiregion.paas.plugins.module_utils._consul.errors import InvalidInput, RequestFailed
+from ansible_collections.multiregion.paas.plugins.module_utils._consul.errors import ConsulError, InvalidInput, RequestFailed
 from ansible_collections.multiregion.paas.plugins.module_utils._consul.plan import accessor_of
 
 SECRET = "7a2f0c0e-0000-4000-8000-000000000001"
@@ -31,6 +32,8 @@ NOTHING = {
     "members": None,
     "nodes": None,
     "prune": False,
+    "former_token_file": None,
+    "await_tokens": False,
 }
 
 
@@ -42,7 +45,7 @@ class Consul:
         self.writes = []
         self.deadline = 0
 
-    def call(self, method, path, body=None, accept=(), **parameters):
+    def call(self, method, path, body=None, accept=(), final=(), **parameters):
         if method == "GET":
             answer = self.answers[path]
             return answer.pop(0) if isinstance(answer, tuple) else answer
@@ -147,6 +150,122 @@ def test_two_tokens_with_one_secret(consul):
         runner.run({**NOTHING, "tokens": [token, {**token, "description": "paas ui"}]}, check_mode=False)
 
 
+class Doors:
+    """A Consul that knows some tokens, and says who asked what."""
+
+    def __init__(self, monkeypatch, known):
+        self.known, self.requests, self.writes = set(known), [], []
+        # Tokens that it knows after so many questions.
+        self.coming = {}
+        monkeypatch.setattr(runner, "Client", self.client)
+        monkeypatch.setattr(client_module.time, "sleep", lambda seconds: None)
+
+    def client(self, url, ca_file, token, timeout):
+        doors = self
+
+        class Door(Client):
+            def __init__(self):
+                self.token, self.deadline = token, time.monotonic() + timeout
+
+            def _once(self, method, path, body, accept, parameters):
+                doors.requests.append((token, method, path))
+                if doors.coming.get(token, 0) > 1:
+                    doors.coming[token] -= 1
+                elif token in doors.known or token in doors.coming:
+                    if method != "GET":
+                        doors.writes.append((path, body))
+                        doors.known.add(body["SecretID"])
+                    return {"AccessorID": "me"}
+                raise RequestFailed("Consul refused it with status 403: ACL not found.", 403, True)
+
+        return Door()
+
+
+NEW = "7a2f0c0e-0000-4000-8000-000000000002"
+SELF = ("GET", "/v1/acl/token/self")
+
+
+@pytest.fixture()
+def handing_over(tmp_path):
+    def parameters(text, token=NEW):
+        file = tmp_path / "agent.json"
+        if text is not None:
+            file.write_text(text, encoding="utf-8")
+        return {**NOTHING, "token": token, "former_token_file": str(file)}
+
+    return parameters
+
+
+def configured(word="initial_management", secret=SECRET):
+    return json.dumps({"acl": {"enabled": True, "tokens": {word: secret}}})
+
+
+@pytest.mark.parametrize("word", ["initial_management", "master"])
+def test_another_operators_token_is_made_by_the_former_one(monkeypatch, handing_over, word):
+    consul = Doors(monkeypatch, [SECRET])
+    result = runner.run(handing_over(configured(word)), check_mode=False)
+    assert result["changes"] == ["operator's token"]
+    assert SECRET not in json.dumps(result) and NEW not in json.dumps(result)
+    # The new one is asked once: what Consul does not know now, it does not know in a moment.
+    assert consul.requests == [(NEW, *SELF), (SECRET, *SELF), (SECRET, "PUT", "/v1/acl/token")]
+    made = {"AccessorID": accessor_of(NEW), "SecretID": NEW, "Description": "Initial Management Token", "Policies": [{"Name": "global-management"}]}
+    assert consul.writes == [("/v1/acl/token", made)]
+    # As after a kill before the configuration was written: it is there already.
+    assert not runner.run(handing_over(configured(word)), check_mode=False)["changed"]
+
+
+def test_a_dry_run_makes_no_operators_token(monkeypatch, handing_over):
+    consul = Doors(monkeypatch, [SECRET])
+    assert runner.run(handing_over(configured()), check_mode=True)["changed"]
+    assert consul.writes == []
+
+
+@pytest.mark.parametrize(("text", "token"), [(None, NEW), ("{}", NEW), (configured(), SECRET), (configured(secret=NEW), NEW)])
+def test_nobody_is_asked_where_the_operators_token_is_no_other(monkeypatch, handing_over, text, token):
+    consul = Doors(monkeypatch, [])
+    assert not runner.run(handing_over(text, token), check_mode=False)["changed"]
+    assert consul.requests == []
+
+
+def test_neither_operators_token_is_known(monkeypatch, handing_over):
+    consul = Doors(monkeypatch, [])
+    with pytest.raises(ConsulError, match="knows neither the operator's token of the secrets nor the one in") as failure:
+        runner.run(handing_over(configured()), check_mode=False)
+    assert consul.writes == []
+    assert SECRET not in str(failure.value) and NEW not in str(failure.value)
+
+
+def test_a_configuration_that_is_none(handing_over):
+    with pytest.raises(InvalidInput, match="agent.json cannot be read as an agent's configuration"):
+        runner.run(handing_over("[]"), check_mode=False)
+
+
+def awaited(*secrets, timeout=5):
+    tokens = [{"description": f"paas {number}", "secret": secret, "policies": None, "node": None, "services": None} for number, secret in enumerate(secrets)]
+    return {**NOTHING, "tokens": tokens, "await_tokens": True, "timeout": timeout}
+
+
+def test_tokens_are_awaited_until_this_agent_knows_each(monkeypatch):
+    consul = Doors(monkeypatch, [SECRET])
+    consul.coming[NEW] = 3
+    result = runner.run(awaited(SECRET, NEW), check_mode=False)
+    assert not result["changed"]
+    assert consul.requests == [(SECRET, *SELF), *[(NEW, *SELF)] * 3]
+
+
+def test_a_token_that_does_not_come(monkeypatch):
+    Doors(monkeypatch, [SECRET])
+    with pytest.raises(ConsulError, match="The token paas 1 has not come to this server within 0 s") as failure:
+        runner.run(awaited(SECRET, NEW, timeout=0), check_mode=False)
+    assert NEW not in str(failure.value)
+
+
+def test_a_dry_run_awaits_nothing(monkeypatch):
+    consul = Doors(monkeypatch, [])
+    assert not runner.run(awaited(SECRET), check_mode=True)["changed"]
+    assert consul.requests == []
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     replies: list = []
 
@@ -189,6 +308,11 @@ def test_a_refusal_is_not(agent):
     with pytest.raises(RequestFailed, match="status 403: Permission denied.*operator's token") as failure:
         agent((403, "Permission denied")).call("GET", "/v1/x")
     assert SECRET not in str(failure.value)
+
+
+def test_a_final_status_is_not_tried_again(agent):
+    with pytest.raises(RequestFailed, match="ACL not found"):
+        agent((403, "ACL not found"), (200, "{}")).call("GET", "/v1/x", final=(403,))
 
 
 def test_an_accepted_status_is_an_answer(agent):
