@@ -296,6 +296,8 @@ def test_a_stream_survives_a_reload(edge, path, status):
         assert process.poll() is None
     finally:
         process.kill()
+        # `docker exec` leaves what it started, and its stream would keep the worker of before the reload.
+        shell("edge-3", "pkill --full '^python3 -$' || true")
 
 
 @pytest.mark.parametrize("edge", EDGES)
