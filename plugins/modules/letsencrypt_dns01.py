@@ -24,7 +24,8 @@ options:
   state:
     description:
       - V(present) issues when something is missing, different or due.
-      - V(absent) removes the files, with all former versions. Nothing is revoked.
+      - V(absent) removes the files, with all former versions. Nothing is revoked. Where a killed run left TXT values it takes
+        them away first, for which it needs the options of the DNS provider, and fails where it cannot.
       - V(revoked) revokes the certificate in O(dest) and leaves the files; the next run with V(present) issues a new one.
     type: str
     choices: [present, absent, revoked]
@@ -148,7 +149,7 @@ options:
     type: list
     elements: str
   propagation_timeout:
-    description: Seconds until all authoritative servers have to have the values.
+    description: Seconds until the DNS provider has to have taken the values, and then all authoritative servers to have them.
     type: int
     default: 180
   order_timeout:
@@ -159,7 +160,8 @@ options:
     description:
       - V(auto) renews at a point of the CA's suggested window, else at two thirds of the certificate's life. The point
         depends on the certificate alone, so check mode and the real run agree on it.
-      - A number renews that many days before the end.
+      - A number renews that many days before the end. One that is not shorter than the certificate's life would issue at
+        every run, so it is taken for two thirds of the life, with a warning.
     type: str
     default: auto
   force:
@@ -188,7 +190,8 @@ requirements:
   - dnspython >= 2.6
   - boto3 and botocore, for O(dns_provider=route53)
 notes:
-  - What was killed half way leaves the former files in place. Its TXT values are removed by the next run.
+  - What was killed half way leaves the former files in place. Its TXT values are removed by the next run with the same
+    O(dns_provider). Until they are, they stay written down beside O(dest), and every run warns of them.
   - A C(CNAME) at C(_acme-challenge) is followed, and the values are written where it ends.
 author:
   - multiregion.paas contributors (@multiregion)
@@ -407,7 +410,7 @@ def main():
         task = runner.from_options(module.params, resolve.Dns, lambda view: make_provider(module, view), module.warn, module.check_mode)
         result, diff = task.run(module.params["state"], module.params["reason"])
     except Stopped as error:
-        module.fail_json(msg="Stopped by %s; what was begun in the DNS was taken back" % error.signal_name, timings=task.clock.result())
+        module.fail_json(msg="Stopped by %s; %s" % (error.signal_name, task.told_of_the_dns()), timings=task.clock.result())
     except InputError as error:
         module.fail_json(msg=error.message, exception=traceback.format_exc(), **error.details)
     except AcmeError as error:

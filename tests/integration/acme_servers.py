@@ -315,6 +315,15 @@ def txt(name, server=ADDRESS, port=53):
     return sorted(b"".join(rdata.strings).decode() for rrset in answer.answer if rrset.rdtype == 16 for rdata in rrset)
 
 
+def addresses(name, server=ADDRESS, port=53):
+    """The IPv4 addresses at a name, asked directly."""
+    import dns.message
+    import dns.query
+
+    answer = dns.query.udp(dns.message.make_query(name, "A"), server, port=port, timeout=3)
+    return sorted(rdata.address for rrset in answer.answer if rrset.rdtype == 1 for rdata in rrset)
+
+
 def has_zone(zone, server=ADDRESS, port=53):
     """Whether the server answers for it with authority."""
     import dns.message

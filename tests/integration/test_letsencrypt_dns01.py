@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
@@ -137,6 +138,19 @@ def test_check_mode_says_why_and_changes_nothing_anywhere(base, servers, tmp_pat
     assert servers.pebble_log().count("new-account") + servers.pebble_log().count("There are now") == accounts
 
 
+def grow_old(base):
+    """In place of the certificate one of the same names whose end is near; for that a CA would have to be waited for."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.timezone.utc)
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).public_key(key.public_key()).serial_number(7)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=70)).not_valid_after(now + datetime.timedelta(days=20))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in base["names"]]), critical=False)
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    for name, content in {"cert.pem": pem, "fullchain.pem": pem, "privkey.pem": private}.items():
+        with open(os.path.join(base["dest"], name), "wb") as handle:
+            handle.write(content)
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
@@ -144,11 +158,13 @@ def test_check_mode_says_why_and_changes_nothing_anywhere(base, servers, tmp_pat
         ({"key_type": "ec384"}, "key_type: it is ec256, asked for is ec384"),
         ({"key_type": "rsa2048"}, "key_type: it is ec256, asked for is rsa2048"),
         ({"force": True}, "forced: force is set"),
-        ({"renew": "9999"}, "due: its renewal time was"),
+        ({"renew": "30"}, "due: its renewal time was"),
     ],
 )
 def test_reissues_when_something_else_is_asked_and_says_so(base, servers, change, reason):
     first = run(base)
+    if "renew" in change:
+        grow_old(base)
     asked = dict(base, **change)
     predicted = run(asked, check=True)
     result = run(asked)
@@ -156,6 +172,14 @@ def test_reissues_when_something_else_is_asked_and_says_so(base, servers, change
     assert result["serial"] != first["serial"] and matches(base["dest"])
     again = run(dict(asked, force=False, renew="auto"))
     assert not again["changed"], again
+
+
+def test_days_beyond_the_life_do_not_issue_at_every_run(base, servers):
+    first = run(dict(base, renew="9999"))
+    assert first["changed"], first
+    again = run(dict(base, renew="9999"))
+    assert not again["changed"] and again["serial"] == first["serial"], again
+    assert "renew is 9999 days" in json.dumps(again["warnings"])
 
 
 def test_reissues_when_key_and_certificate_do_not_match(base, servers):
@@ -341,8 +365,10 @@ def test_csr_with_a_key_kept_elsewhere(base, servers, tmp_path):
 
 def test_revoked_then_absent(base, servers):
     run(base)
-    assert run(dict(base, state="revoked"), check=True)["changed"]
-    assert run(dict(base, state="revoked", reason="superseded"))["changed"]
+    predicted = run(dict(base, state="revoked"), check=True)
+    assert predicted["changed"]
+    done = run(dict(base, state="revoked", reason="superseded"))
+    assert done["changed"] and done["diff"] == predicted["diff"] and done["diff"]["before"] != done["diff"]["after"], done
     assert not run(dict(base, state="revoked"))["changed"]
     renewed = run(base)
     assert renewed["reasons"] == ["revoked: the certificate was revoked"]
@@ -369,6 +395,9 @@ def test_the_account_is_made_once(base, servers):
 def test_revoked_by_account_where_the_key_is_elsewhere(base, servers):
     run(base)
     os.unlink(os.path.join(base["dest"], "privkey.pem"))
+    for check in (True, False):
+        refused = run(dict(base, state="revoked", account_key_path=base["account_key_path"] + ".none"), check=check)
+        assert refused.get("failed") and "does not exist" in refused["msg"], refused
     assert run(dict(base, state="revoked"))["changed"]
 
 
@@ -430,6 +459,19 @@ def test_what_a_killed_renewal_left_is_removed_though_nothing_is_to_be_issued(ba
     assert result["changed"] and result["reasons"] == ["left: TXT values of a run that was killed"] and result["serial"] == first["serial"], result
     assert txt("_acme-challenge.www.one.test") == []
     assert not run(base)["changed"]
+
+
+def test_what_is_left_in_the_dns_is_not_forgotten_by_absent(base, servers):
+    process = spawn(dict(base, nameservers=[ADDRESS, "198.18.202.99"], propagation_timeout=60))
+    acme_servers.wait_for("the value", lambda: txt("_acme-challenge.www.one.test"))
+    (left,) = txt("_acme-challenge.www.one.test")
+    process.kill()
+    process.communicate()
+    for check in (True, False):
+        refused = run({"state": "absent", "dest": base["dest"]}, check=check)
+        assert refused.get("failed") and left in refused["msg"], refused
+    assert run(dict(base, state="absent"))["changed"]
+    assert txt("_acme-challenge.www.one.test") == [] and os.listdir(os.path.dirname(base["dest"])) == []
 
 
 def test_two_runs_at_once_on_one_dest_issue_once(base, servers):

@@ -143,16 +143,27 @@ def test_no_api_is_told(base, servers):
 def test_http01_fails_for_a_far_region_and_this_does_not(base, servers, tmp_path):
     """The reason for all this: the CA is sent to the nearest region, not to the one that asked."""
     name = "near.alpha.test"
-    sets = [
+    # A host in Sydney (this machine) asks for a certificate. The CA is in Virginia, as is another host.
+    sydney, virginia = (
         {"Name": name, "Type": "A", "TTL": 1, "SetIdentifier": region, "Region": region, "ResourceRecords": [{"Value": address}]}
-        # A host in Sydney (this machine) asks for a certificate. The CA is in Virginia, as is another host.
         for region, address in (("ap-southeast-2", GATEWAY), ("us-east-1", ADDRESS))
-    ]
-    batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": one} for one in sets]}
-    servers.client.change_resource_record_sets(HostedZoneId=servers.zones["alpha.test"], ChangeBatch=batch)
+    )
+    # The control: while Sydney is the only answer the CA gets there, so nothing but the answer makes the other proof fail.
+    answer_with(servers, sydney)
+    assert _http01(servers, name) == ""
+    answer_with(servers, virginia)
     problem = _http01(servers, name)
     assert "connection" in problem, problem
     assert run(dict(base, names=[name]))["changed"]
+
+
+def answer_with(servers, record):
+    """One more record, that the CA is answered with from here on."""
+    batch = {"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]}
+    servers.client.change_resource_record_sets(HostedZoneId=servers.zones["alpha.test"], ChangeBatch=batch)
+    expected = [one["Value"] for one in record["ResourceRecords"]]
+    # This machine is to the DNS server where the CA is: in no region, so in the first.
+    acme_servers.wait_for("the record", lambda: acme_servers.addresses(record["Name"], GATEWAY, ROUTE53_DNS_PORT) == expected)
 
 
 def _http01(servers, name):

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,8 +64,8 @@ def presented(host):
 
 
 def renew_now(host):
-    """What the timer starts, with a renewal time that has come. -> (exit status, what it said)."""
-    host.run("sed 's/\"renew\": \"auto\"/\"renew\": \"3650\"/' /etc/paas/certificate-renewal.json > /run/due.json")
+    """What the timer starts, whether or not the renewal time has come. -> (exit status, what it said)."""
+    host.run("sed 's/\"force\": false/\"force\": true/' /etc/paas/certificate-renewal.json > /run/due.json")
     done = host.run(RENEW + " /run/due.json")
     return done.rc, done.stdout + done.stderr
 
@@ -98,6 +100,19 @@ def test_a_host_that_cannot_serve_it_keeps_the_former_one_and_so_do_the_regions_
         assert one.check_output("openssl x509 -in %s/fullchain.pem -noout -serial", HANDED).endswith(before)
     # And the next time they get it.
     assert host.run("systemctl start paas-certificate-renewal.service").rc == 0
+    for one in hosts:
+        assert presented(one) == {kept(host)}
+
+
+def test_one_that_cannot_be_issued_does_not_keep_the_others_back(host, hosts):
+    before = kept(host)
+    command = ["ansible-playbook", str(REPOSITORY / "molecule/certificate/one_fails.yml")]
+    for inventory in ("hosts.yml", "certificate.yml"):
+        command += ["-i", str(REPOSITORY / "molecule/inventory" / inventory)]
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode != 0 and "Not issued" in done.stdout and "broken: " in done.stdout, done.stdout + done.stderr
+    assert kept(host) != before
     for one in hosts:
         assert presented(one) == {kept(host)}
 

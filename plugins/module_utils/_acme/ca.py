@@ -11,6 +11,7 @@ instead of every authorization.
 from __future__ import annotations
 
 import functools
+import ssl
 import threading
 import time
 import traceback
@@ -20,7 +21,7 @@ from email.utils import parsedate_to_datetime
 
 from .crypto import load_key, serial_text
 from .errors import CaError, DeadlineError, InputError
-from .plan import Window
+from .plan import ASK_AGAIN, Window
 
 try:
     import josepy as jose
@@ -42,6 +43,10 @@ else:
 
 CONNECTIONS = 8
 TEMPORARY = (429, 500, 502, 503, 504)
+REQUEST_TIMEOUT = 30.0
+ABANDON_TIMEOUT = 10.0
+# Where a CA says "at once" our own pause counts, up to this.
+LEAST_PAUSE = 1.0
 USER_AGENT = "multiregion.paas letsencrypt_dns01"
 
 
@@ -62,11 +67,34 @@ def seconds_to_wait(value, default, now=None):
     return max(0.0, (when - (now or datetime.now(timezone.utc))).total_seconds())
 
 
+def not_at_once(asked, pause):
+    """Seconds to pause. `Retry-After: 0`, or a date that is over, must not make a loop without a pause."""
+    return pause if asked is None else max(asked, min(pause, LEAST_PAUSE))
+
+
+def ask_again(now, seconds):
+    """When renewal information may be asked for again: a minute to a day, as RFC 9773, 4.3.2 advises against taking extremes at their word."""
+    return now.replace(microsecond=0) + timedelta(seconds=min(max(ASK_AGAIN if seconds is None else seconds, 60), 86400))
+
+
+def _untrusted(error):
+    """Whether the CA's certificate is what is wrong. A connection that ends within the handshake comes as the same class."""
+    seen, left = [], [error]
+    while left:
+        one = left.pop()
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return True
+        seen.append(one)
+        inner = (one.__cause__, one.__context__, getattr(one, "reason", None)) + one.args
+        left.extend(other for other in inner if isinstance(other, BaseException) and not any(other is known for known in seen))
+    return False
+
+
 class Network(_ClientNetwork):
     """HTTP with repetition. Used by several threads at once."""
 
     def __init__(self, verify, timeout):
-        super().__init__(verify_ssl=verify, user_agent=USER_AGENT, timeout=30)
+        super().__init__(verify_ssl=verify, user_agent=USER_AGENT, timeout=REQUEST_TIMEOUT)
         self.deadline = time.monotonic() + timeout
         self.requests = 0
         self.temporary = TEMPORARY
@@ -76,6 +104,7 @@ class Network(_ClientNetwork):
 
     def _send_request(self, method, url, *args, **kwargs):
         self.requests += 1
+        kwargs.setdefault("timeout", min(REQUEST_TIMEOUT, max(1.0, self.deadline - time.monotonic())))
         response = super()._send_request(method, url, *args, **kwargs)
         # Also a refusal brings a nonce; the library would throw it away.
         nonce = response.headers.get(self.REPLAY_NONCE_HEADER)
@@ -116,29 +145,31 @@ class Network(_ClientNetwork):
                 bad_nonces += 1
                 if error.code != "badNonce" or bad_nonces > 20:
                     raise
-                wait, reason = 0.0, error
+                wait, asked, reason = 0.0, None, error
             except _Temporary as error:
-                wait, reason = seconds_to_wait(error.response.headers.get("Retry-After"), pause), error
-                pause = min(pause * 2, 8.0)
-            except requests.exceptions.SSLError as error:
-                raise CaError("The CA at %s cannot be trusted: %s. Is ca_certificates right?" % (url, error)) from error
+                asked, reason = seconds_to_wait(error.response.headers.get("Retry-After"), None), error
+                wait, pause = not_at_once(asked, pause), min(pause * 2, 8.0)
             except (requests.exceptions.ConnectionError, requests.exceptions.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                wait, reason = pause, error
+                if _untrusted(error):
+                    raise CaError("The CA at %s cannot be trusted: %s. Is ca_certificates right?" % (url, error)) from error
+                wait, asked, reason = pause, None, error
                 pause = min(pause * 2, 8.0)
             if time.monotonic() + wait > self.deadline:
-                raise self._given_up(url, reason, wait) from reason
+                raise self._given_up(url, reason, asked) from reason
             if self.stopped.wait(wait):
                 raise CaError("Stopped")
 
     @staticmethod
-    def _given_up(url, reason, wait):
+    def _given_up(url, reason, asked):
         if isinstance(reason, _Temporary):
             problem = reason.problem()
+            said = "The CA refused for now (HTTP %d)" % reason.response.status_code
+            if asked is None:
+                return CaError("%s until the time was over: %s" % (said, problem.get("detail", url)), problem=problem)
             return CaError(
-                "The CA refused for now (HTTP %d) and asks to wait %d s, which is longer than the time left: %s"
-                % (reason.response.status_code, wait, problem.get("detail", url)),
+                "%s and asks to wait %d s, which is longer than the time left: %s" % (said, asked, problem.get("detail", url)),
                 problem=problem,
-                retry_after=int(wait),
+                retry_after=int(asked),
             )
         if isinstance(reason, messages.Error):
             return CaError("The CA refused every nonce: %s" % reason, problem=reason.to_partial_json())
@@ -197,6 +228,7 @@ class Ca:
         self.timeout = timeout
         self._client = None
         self._order = None
+        self._authorizations = []  # URLs
 
     def use_key(self, pem, path):
         """Sign with this key from now on."""
@@ -247,6 +279,7 @@ class Ca:
     @_told
     def find_account(self):
         """The account of the key, never a new one."""
+        self.extend()
         self.open()
         try:
             self._client.new_account(messages.NewRegistration(only_return_existing=True))
@@ -296,7 +329,8 @@ class Ca:
                 self.network.temporary = TEMPORARY
         if body is None:
             body, uri = self._place(names, certificate_profile, None)
-        authorizations = self._together(self._authorization, list(body.authorizations))
+        self._authorizations = list(body.authorizations)
+        authorizations = self._together(self._authorization, self._authorizations)
         self._order = messages.OrderResource(body=body, uri=uri, authorizations=authorizations, csr_pem=csr_pem)
         values = []
         for authorization in self._pending():
@@ -376,7 +410,7 @@ class Ca:
             left = self.network.deadline - time.monotonic()
             if left <= 0:
                 raise DeadlineError("The CA's %s was not over after %d s; the order %s is still %s" % (what, self.timeout, self._order.uri, body.status.name))
-            self.network.stopped.wait(min(left, seconds_to_wait(response.headers.get("Retry-After"), pause)))
+            self.network.stopped.wait(min(left, not_at_once(seconds_to_wait(response.headers.get("Retry-After"), None), pause)))
             pause = min(pause * 1.5, 3.0)
 
     def _validation_error(self, body):
@@ -420,15 +454,20 @@ class Ca:
 
     def abandon(self):
         """Deactivate what is still pending: a CA counts open authorizations. Best effort, after a failure."""
-        if self._order is None:
+        self.network.deadline = time.monotonic() + ABANDON_TIMEOUT
+        self._together(self._give_back, self._authorizations)
+
+    def _give_back(self, url):
+        if time.monotonic() > self.network.deadline:
             return
-        self.network.deadline = time.monotonic() + 10
-        for authorization in self._pending():
-            try:
+        try:
+            authorization = self._authorization(url)
+            # What is valid by now is the next order's to use.
+            if authorization.body.status == messages.STATUS_PENDING:
                 self._client.deactivate_authorization(authorization)
-            except Exception:  # pylint: disable=broad-except
-                # It failed already; this would hide why.
-                return
+        except Exception:  # pylint: disable=broad-except
+            # The run failed already: this would hide why, and the others are still to be given back.
+            pass
 
     def has_ari(self):
         """Whether the CA gives renewal information (RFC 9773)."""
@@ -456,13 +495,12 @@ class Ca:
         start, end = (parse_time(window.get(name)) for name in ("start", "end"))
         if start is None or end is None or end <= start:
             raise CaError("The CA's renewal information cannot be used: %s" % response.text[:200])
-        # A minute to a day, as RFC 9773, 4.3.2 advises against taking extremes at their word.
-        wait = min(max(seconds_to_wait(response.headers.get("Retry-After"), 6 * 3600), 60), 86400)
-        return Window(start=start, end=end, ask_again=now.replace(microsecond=0) + timedelta(seconds=wait), url=url)
+        return Window(start=start, end=end, ask_again=ask_again(now, seconds_to_wait(response.headers.get("Retry-After"), None)), url=url)
 
     @_told
     def revoke(self, certificate, reason):
         """-> False when the CA had it revoked already."""
+        self.extend()
         self.open()
         try:
             self._client.revoke(certificate, reason)

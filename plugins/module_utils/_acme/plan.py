@@ -26,6 +26,8 @@ REVOCATION_REASONS = {
     "cessation_of_operation": 5,
 }
 MAX_NAMES = 100
+# Seconds until a CA that has given no renewal time is asked again (RFC 9773, 4.3.3).
+ASK_AGAIN = 6 * 3600
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -45,10 +47,10 @@ class Desired:
 
 @dataclass(frozen=True)
 class Window:
-    """The CA's suggested renewal window (RFC 9773) and when it may be asked again."""
+    """The CA's suggested renewal window (RFC 9773), None where it has named none, and when it may be asked again."""
 
-    start: datetime
-    end: datetime
+    start: Optional[datetime]
+    end: Optional[datetime]
     ask_again: datetime
     url: str = ""
 
@@ -79,6 +81,7 @@ class Plan:
 
     reasons: Tuple[str, ...] = field(default_factory=tuple)
     renew_at: Optional[datetime] = None
+    warnings: Tuple[str, ...] = ()
 
     @property
     def issue(self) -> bool:
@@ -169,12 +172,20 @@ def ari_time(window: Window, cert_id: str) -> datetime:
 
 def renewal_time(current: Current, renew_days: Optional[int]) -> datetime:
     """When the certificate is to be renewed: a number of days before its end; else ARI; else two thirds of its life."""
-    if renew_days is not None:
+    if renew_days is not None and not outlives(renew_days, current):
         return current.not_after - timedelta(days=renew_days)
-    if current.window is not None and current.cert_id is not None:
+    if renew_days is None and current.window is not None and current.window.start is not None and current.cert_id is not None:
         return min(ari_time(current.window, current.cert_id), current.not_after)
-    life = current.not_after - current.not_before
-    return (current.not_before + life * 2 / 3).replace(microsecond=0)
+    return (current.not_before + _life(current) * 2 / 3).replace(microsecond=0)
+
+
+def outlives(renew_days: Optional[int], current: Current) -> bool:
+    """Whether so many days are the certificate's whole life or more: each run would find a new certificate due again."""
+    return renew_days is not None and renew_days >= _life(current) / timedelta(days=1)
+
+
+def _life(current: Current) -> timedelta:
+    return current.not_after - current.not_before
 
 
 def wants_ari(current: Optional[Current], desired: Desired, now: datetime) -> bool:
@@ -224,7 +235,13 @@ def plan(current: Optional[Current], desired: Desired, now: datetime) -> Plan:
         reasons.append("expired: it ended at %s" % timestamp(current.not_after))
     elif renew_at <= now:
         reasons.append("due: its renewal time was %s" % timestamp(renew_at))
-    return Plan(reasons=tuple(reasons), renew_at=renew_at)
+    warnings = ()
+    if outlives(desired.renew_days, current):
+        warnings = (
+            "renew is %d days, but the certificate lives only %.1f: every run would issue a new one. It is renewed at two thirds of its life, %s"
+            % (desired.renew_days, _life(current) / timedelta(days=1), timestamp(renew_at)),
+        )
+    return Plan(reasons=tuple(reasons), renew_at=renew_at, warnings=warnings)
 
 
 def timestamp(when: datetime) -> str:

@@ -23,12 +23,15 @@ class Provider(abc.ABC):
         """
 
     @abc.abstractmethod
-    def add(self, zone, sets):
-        """Add values, {fqdn: values}, in one change. -> an id for wait(), or None when it is in force at once."""
+    def add(self, zone, sets, timeout=60, stopped=None):
+        """Add values, {fqdn: values}, in one change. -> an id for wait(), or None when it is in force at once.
+
+        What fails for a time is tried again for `timeout` seconds, or until the event `stopped` is set; then DnsError.
+        """
 
     @abc.abstractmethod
-    def remove(self, zone, sets):
-        """Take exactly those values away, in one change. Values that are not there are no error."""
+    def remove(self, zone, sets, timeout=60):
+        """Take exactly those values away, in one change. Values that are not there are no error. `timeout` as for add()."""
 
     def wait(self, changes, timeout):
         """Until the service says that its servers have the changes."""

@@ -214,11 +214,13 @@ class Dns:
     def wait(self, records, timeout, stopped):
         """Until every authoritative server has all values. Raises DeadlineError, with what was missing where.
 
-        A server whose address family this machine cannot reach at all is passed over as long as another one answers.
+        A zone whose servers cannot be found is looked up again, like a server that does not answer. One whose address family this
+        machine cannot reach at all is passed over as long as another one answers.
         """
-        open_questions = [(record, server) for record in records for server in self.servers(record.zone)]
+        unknown, errors, open_questions = list(records), {}, []
         deadline, pause, proven = time.monotonic() + timeout, 0.05, set()
         while True:
+            unknown = self._find_servers(unknown, open_questions, errors)
             answers = _together(_look, open_questions, stopped)
             left, unreachable = [], []
             for (record, server), answer in zip(open_questions, answers):
@@ -232,21 +234,35 @@ class Dns:
                 open_questions = left
             else:
                 open_questions = left + unreachable
-            if not open_questions:
+            if not open_questions and not unknown:
                 return
             if time.monotonic() > deadline:
-                shown = self.look(list(dict.fromkeys(record for record, server in open_questions))[:5])
-                raise DeadlineError(
-                    "After %d s %s not everywhere: %s"
-                    % (
-                        timeout,
-                        "this value is" if len(open_questions) == 1 else "these values are",
-                        "; ".join("%s on %s" % (record.fqdn, server) for record, server in open_questions[:10]),
-                    ),
-                    dns_answers=shown,
-                )
+                raise self._not_everywhere(timeout, open_questions, unknown, errors)
             stopped.wait(pause)
             pause = min(pause * 1.6, 1.0)
+
+    def _find_servers(self, records, questions, errors):
+        """Adds what can be asked to the questions. -> the records whose zone's servers were not found, with {zone: why} in `errors`."""
+        failed = {}
+        for zone in dict.fromkeys(record.zone for record in records):
+            try:
+                servers = self.servers(zone)
+            except DnsError as error:
+                failed[zone] = error.message
+            else:
+                questions.extend((record, server) for record in records if record.zone == zone for server in servers)
+        errors.update(failed)
+        return [record for record in records if record.zone in failed]
+
+    def _not_everywhere(self, timeout, open_questions, unknown, errors):
+        shown = self.look(list(dict.fromkeys(record for record, server in open_questions))[:5])
+        shown.update({record.fqdn: {"error": errors[record.zone]} for record in unknown[:5]})
+        where = ["%s on %s" % (record.fqdn, server) for record, server in open_questions[:10]]
+        where += ["%s (%s)" % (record.fqdn, errors[record.zone]) for record in unknown[:10]]
+        return DeadlineError(
+            "After %d s %s not everywhere: %s" % (timeout, "this value is" if len(where) == 1 else "these values are", "; ".join(where)),
+            dns_answers=shown,
+        )
 
 
 def soa_owner(response, fqdn):

@@ -24,12 +24,13 @@ else:
 
 TTL = 60
 ATTEMPTS = 12
+CONFLICT = "InvalidChangeBatch"
 TEMPORARY = ("PriorRequestNotComplete", "Throttling", "ThrottlingException", "RequestLimitExceeded", "ServiceUnavailable", "InternalFailure")
 
 
 def client_config():
-    """How a client of Route 53 repeats, and what it calls itself."""
-    return Config(retries={"mode": "standard", "max_attempts": 8}, user_agent_extra="multiregion.paas")
+    """How a client of Route 53 repeats, and what it calls itself. Its own time limits, a minute each, would outlast a run's."""
+    return Config(connect_timeout=5, read_timeout=15, retries={"mode": "standard", "max_attempts": 8}, user_agent_extra="multiregion.paas")
 
 
 class Route53(Provider):
@@ -82,19 +83,20 @@ class Route53(Provider):
             self._ids[zone] = found[0]["Id"].rsplit("/", 1)[-1]
         return self._ids[zone]
 
-    def add(self, zone, sets):
-        return self._change(zone, sets, {})
+    def add(self, zone, sets, timeout=60, stopped=None):
+        return self._change(zone, sets, {}, timeout, stopped)
 
-    def remove(self, zone, sets):
-        return self._change(zone, {}, sets)
+    def remove(self, zone, sets, timeout=60):
+        return self._change(zone, {}, sets, timeout)
 
-    def _change(self, zone, add, remove):
+    def _change(self, zone, add, remove, timeout, stopped=None):
         """Compare and swap: what we read is deleted and what it shall be is put there, in one atomic change.
 
         Somebody else's change in between makes the deletion (or the creation) fail as a whole; then we read again.
         """
         identifier = self._id(zone)
-        for attempt in range(ATTEMPTS):
+        deadline, pause, conflicts = time.monotonic() + timeout, 0.2, 0
+        while True:
             changes = []
             for fqdn in dict.fromkeys(list(add) + list(remove)):
                 changes.extend(swap(fqdn, self._read(identifier, fqdn), add.get(fqdn, ()), remove.get(fqdn, ())))
@@ -107,12 +109,15 @@ class Route53(Provider):
                 return answer["ChangeInfo"]["Id"]
             except ClientError as error:
                 code = error.response.get("Error", {}).get("Code", "")
-                if attempt + 1 == ATTEMPTS or code not in TEMPORARY + ("InvalidChangeBatch",):
+                # A conflict that stays is none with somebody else, but a set that this zone can never hold.
+                conflicts += code == CONFLICT
+                over = conflicts == ATTEMPTS or time.monotonic() + pause > deadline or (stopped is not None and stopped.is_set())
+                if over or code not in TEMPORARY + (CONFLICT,):
                     raise DnsError("Route 53 refused the change of zone %s: %s" % (zone, error)) from error
-                self._sleep(min(0.2 * 2**attempt, 5.0))
+                self._sleep(pause)
+                pause = min(pause * 2, 5.0)
             except BotoCoreError as error:
                 raise DnsError("Route 53 did not answer the change of zone %s: %s" % (zone, error)) from error
-        return None
 
     def _read(self, identifier, fqdn):
         """The TXT set of a name, or None."""

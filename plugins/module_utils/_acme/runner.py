@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from . import crypto
+from . import crypto, journal
 from .bundle import PRIVATE_KEY, STATE, Store, create_once, decode_state, encode_state, ownership
-from .ca import Ca, account_key, parse_time
+from .ca import Ca, account_key, ask_again, parse_time
 from .errors import AcmeError, CaError, DeadlineError, InputError, Stopped
 from .plan import (
+    ASK_AGAIN,
     REVOCATION_REASONS,
     Current,
     Desired,
@@ -35,6 +36,7 @@ from .resolve import Record
 
 JOURNAL = "journal.json"
 ARI = "renewal.json"
+CLEANUP_TIMEOUT = 60
 
 
 class Clock:
@@ -114,10 +116,12 @@ def read_current(store):
 
 def _stored_window(store, cert_id):
     stored = store.read_json(ARI)
-    times = [parse_time(stored.get(name)) for name in ("start", "end", "ask_again")]
-    if stored.get("cert_id") != cert_id or None in times:
+    start, end, ask_again = (parse_time(stored.get(name)) for name in ("start", "end", "ask_again"))
+    if stored.get("cert_id") != cert_id or ask_again is None:
         return None
-    return Window(start=times[0], end=times[1], ask_again=times[2], url=str(stored.get("url") or ""))
+    if start is None or end is None:
+        start = end = None
+    return Window(start=start, end=end, ask_again=ask_again, url=str(stored.get("url") or ""))
 
 
 class Runner:
@@ -135,6 +139,7 @@ class Runner:
         self.now = now or (lambda: datetime.now(timezone.utc))
         self.clock = Clock()
         self.stopped = threading.Event()
+        self.left_behind = {}  # of this run's TXT values, as journal.py has them
         self._before = None
 
     def run(self, state, reason):
@@ -151,6 +156,12 @@ class Runner:
         """What is worth knowing of a run that failed."""
         return {"timings": self.clock.result(), "acme_requests": self.ca.network.requests}
 
+    def told_of_the_dns(self):
+        """What a run that was stopped left there."""
+        if self.left_behind:
+            return "TXT values are left behind, the next run removes them: %s" % journal.text(self.left_behind)
+        return "what was begun in the DNS was taken back"
+
     # -- present
 
     def present(self):
@@ -159,21 +170,19 @@ class Runner:
         current, decision = self._decide()
         self._before = _shown(current)
         ready = self._preflight() if decision.issue else None
-        drift, left = self._drift(decision), bool(self.store.read_json(JOURNAL))
-        if self.check_mode or not (decision.issue or drift or left):
-            return self._result(current, decision, changed=decision.issue or drift or left)
+        drift, debts = self._drift(decision), self._debts()
+        if self.check_mode or not (decision.issue or drift or debts):
+            return self._result(current, decision, changed=decision.issue or drift or self.options["dns_provider"] in debts)
         with self.store.lock(self.options["order_timeout"] + self.options["propagation_timeout"]):
             seen, current = current, read_current(self.store)
             if current != seen:
                 # Another run was here meanwhile: it may have done what we came for.
                 current, decision = self._decide()
-            # Only under the lock is a journal surely a killed run's, and not that of one at work.
-            left = bool(self.store.read_json(JOURNAL))
-            if left:
-                self._clean_after_kill()
+            # Only under the lock is a journal surely that of an earlier run, and not of one at work.
+            removed = self._clean_after_others()
             if not decision.issue:
                 drift = self._drift(decision)
-                result = self._result(current, decision, changed=drift or left)
+                result = self._result(current, decision, changed=drift or removed)
                 if drift:
                     self.store.repair()
                 return result
@@ -197,17 +206,24 @@ class Runner:
         return current, plan(current, self.desired, now)
 
     def _ask_ari(self, current, now):
+        former = current.window
         try:
             # Nothing but advice is at stake: a CA that is away shall not hold up a run that has nothing to do.
-            window = self.ca.renewal_window(current.cert_id, current.window.url if current.window else "", now, timeout=10)
+            window = self.ca.renewal_window(current.cert_id, former.url if former else "", now, timeout=10)
         except CaError as error:
             self.warn("%s. The renewal time is reckoned without it." % error.message)
-            return current
+            window = Window(
+                start=former.start if former else None,
+                end=former.end if former else None,
+                ask_again=ask_again(now, error.details.get("retry_after")),
+                url=former.url if former else "",
+            )
         if window is None:
-            return current
+            window = Window(start=None, end=None, ask_again=ask_again(now, ASK_AGAIN))
         if not self.check_mode:
+            # Also that there was no answer: the next run shall not ask before its time either.
             times = {"start": window.start, "end": window.end, "ask_again": window.ask_again}
-            content = {name: when.isoformat() for name, when in times.items()}
+            content = {name: when.isoformat() for name, when in times.items() if when is not None}
             self.store.write_json(ARI, dict(content, cert_id=current.cert_id, url=window.url))
         return replace(current, window=window)
 
@@ -290,11 +306,11 @@ class Runner:
     def _publish(self, provider, records):
         """Values into all zones, and the proof that every authoritative server has them."""
         zones = by_zone(records)
-        # Written down first: a run that is killed here is cleaned up by the next one.
-        self.store.write_json(JOURNAL, {"provider": provider.name, "zones": zones})
-        with self.clock.phase("txt"):
-            changes = _for_zones(provider.add, zones)
+        # Written down first: a run that is killed here is cleaned up by the next one. What earlier ones still owe stays.
+        self.store.write_json(JOURNAL, journal.write(journal.merge(self._debts(), {provider.name: zones})))
         timeout = self.options["propagation_timeout"]
+        with self.clock.phase("txt"):
+            changes = _for_zones(lambda zone, sets: provider.add(zone, sets, timeout, self.stopped), zones)
         with self.clock.phase("insync"):
             provider.wait(changes, timeout)
         with self.clock.phase("propagation"):
@@ -306,29 +322,56 @@ class Runner:
         except AcmeError as error:
             return {"error": error.message}
 
+    def _debts(self):
+        return journal.read(self.store.read_json(JOURNAL))
+
     def _clean(self, provider, records):
         """Exactly our values go. What cannot be cleaned now stays in the journal for the next run, and is said."""
         if not records:
             return
-        try:
-            _for_zones(provider.remove, by_zone(records))
-        except AcmeError as error:
-            self.warn("TXT values of this run are left behind (%s); the next run removes them: %s" % (", ".join(one.fqdn for one in records), error.message))
-            return
-        self.store.forget(JOURNAL)
+        zones = by_zone(records)
+        clean, error = self._take_away(provider, zones)
+        if error is not None:
+            self.left_behind = journal.settle({provider.name: zones}, {provider.name: clean})
+            self.warn("TXT values of this run are left behind (%s); the next run removes them: %s" % (journal.text(self.left_behind), error.message))
 
-    def _clean_after_kill(self):
-        journal = self.store.read_json(JOURNAL)
-        zones = journal.get("zones")
-        try:
-            provider = self.make_provider()
-            if journal.get("provider") != provider.name:
-                raise InputError("they were written through dns_provider %s" % journal.get("provider"))
-            _for_zones(provider.remove, zones)
-        except AcmeError as error:
-            self.warn("TXT values of an earlier run that was killed could not be removed (%s): %s" % (zones, error.message))
-            return
-        self.store.forget(JOURNAL)
+    def _clean_after_others(self):
+        """What earlier runs left, as far as our provider wrote it. -> whether something was removed."""
+        debts = self._debts()
+        mine, clean = debts.get(self.options["dns_provider"], {}), {}
+        error = None
+        if mine:
+            try:
+                clean, error = self._take_away(self.make_provider(), mine)
+            except AcmeError as failed:
+                error = failed
+        left = journal.settle(debts, {self.options["dns_provider"]: clean})
+        if left:
+            why = error.message if error is not None else "dns_provider is not the one that wrote them"
+            self.warn("TXT values of an earlier run could not be removed (%s): %s" % (journal.text(left), why))
+        return bool(clean)
+
+    def _take_away(self, provider, zones):
+        """Every zone is tried, and what is gone leaves the journal. -> ({zone: sets} that are clean, the first error or None)."""
+        clean, errors = {}, []
+
+        def remove(zone, sets):
+            try:
+                provider.remove(zone, sets, CLEANUP_TIMEOUT)
+            except AcmeError as error:
+                errors.append(error)
+            else:
+                clean[zone] = sets
+
+        _for_zones(remove, zones)
+        left = journal.settle(self._debts(), {provider.name: clean})
+        if not left:
+            self.store.forget(JOURNAL)
+        elif clean:
+            # On a full disk the journal keeps too much, which only makes the next run try again.
+            with contextlib.suppress(OSError):
+                self.store.write_json(JOURNAL, journal.write(left))
+        return clean, errors[0] if errors else None
 
     def _switch(self, key_pem, chain):
         certificate, others = crypto.split_chain(chain)
@@ -359,34 +402,46 @@ class Runner:
         exists = self.store.exists()
         if exists:
             self.store.check_writable()
+            self._refuse_to_forget({name: zones for name, zones in self._debts().items() if name != self.options["dns_provider"]})
         if exists and not self.check_mode:
             with self.store.lock(self.options["order_timeout"]):
-                if self.store.read_json(JOURNAL) and self.options["dns_provider"]:
-                    self._clean_after_kill()
+                self._clean_after_others()
+                self._refuse_to_forget(self._debts())
                 self.store.remove()
         return self._result(current, Plan(reasons=("absent: it is to be removed",) if exists else ()), changed=exists)
+
+    def _refuse_to_forget(self, debts):
+        if debts:
+            raise AcmeError(
+                "%s stays, because it is all that knows of TXT values that earlier runs left in the DNS (%s). Run this again with the options of the"
+                " DNS provider that wrote them, or remove them by hand and delete %s"
+                % (self.store.dest, journal.text(debts), os.path.join(self.store.versions, JOURNAL))
+            )
 
     def revoked(self, reason):
         """Tell the CA, and remember it, so that a later `present` issues a new one."""
         current = read_current(self.store)
         if current is None:
             raise InputError("There is no certificate in %s that could be revoked" % self.store.dest)
+        self._before = _shown(current)
         if current.revoked:
             return self._result(current, Plan(), changed=False)
         decision = Plan(reasons=("revoked: it is to be revoked",))
         if current.directory is not None and current.directory != self.desired.directory:
             raise InputError("The certificate in %s was issued by %s: give that directory to revoke it" % (self.store.dest, current.directory))
+        own_key = current.key_public_key == current.public_key
+        if own_key:
+            # Whoever has the certificate's key may revoke it (RFC 8555, 7.6): no account is needed.
+            self.ca.use_key(self.store.read().get(PRIVATE_KEY, b""), os.path.join(self.store.dest, PRIVATE_KEY))
+        else:
+            self.ca.use_key(*self.options["account_key"](False))
         if self.check_mode:
             return self._result(current, decision, changed=True)
         with self.store.lock(self.options["order_timeout"]):
             content = self.store.read()
             if read_current(self.store) != current:
                 raise AcmeError("Another run has changed %s meanwhile, so nothing was revoked. Look at it, and run this again" % self.store.dest)
-            if current.key_public_key == current.public_key:
-                # Whoever has the certificate's key may revoke it (RFC 8555, 7.6): no account is needed.
-                self.ca.use_key(content[PRIVATE_KEY], os.path.join(self.store.dest, PRIVATE_KEY))
-            else:
-                self.ca.use_key(*self.options["account_key"](False))
+            if not own_key:
                 self.ca.find_account()
             self.ca.revoke(crypto.load_certificate(content.get("cert.pem") or content["fullchain.pem"], self.store.dest), reason)
             self.store.rewrite_state(dict(decode_state(content.get(STATE)), directory=self.desired.directory, revoked=timestamp(self.now())))
@@ -417,6 +472,8 @@ class Runner:
         if changed and not reasons:
             wrong = self.store.drift()
             reasons = ["permissions: owner, group or mode of %s" % ", ".join(wrong)] if wrong else ["left: TXT values of a run that was killed"]
+        for text in (after or decision).warnings:
+            self.warn(text)
         if self._before is None:
             self._before = _shown(current)
         result = {

@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from _dokku.command import dokku
@@ -167,10 +168,9 @@ class Host:
             return Dokku(name)
         # A server cannot have been told of files that were not there yet.
         reload = self.reload if (self.folder / name).is_symlink() else []
-        # Who serves the former one at this moment has to serve the new one; nobody has to serve every certificate that is here.
-        names = [host for host in pair.names if "*" not in host][:1] if reload else []
+        # Who serves the former one at this moment has to serve the new one; nobody has to serve every certificate that is here, nor every name.
         known = [one.der for one in (pair, former) if one is not None]
-        return Files(reload, [host for host in names if present(host, self.port) in known])
+        return Files(reload, [host for host, der in self.presented(pair.names if reload else []).items() if der in known])
 
     def versions(self, name):
         return self.folder / (".%s.versions" % name)
@@ -209,7 +209,11 @@ class Host:
 
     def presented(self, names):
         """What the server here presents for each name, as DER, or None where it presents nothing."""
-        return {name: present(name, self.port) for name in names}
+        if not names:
+            return {}
+        # Together: a server that hangs would take the longest time once for each name.
+        with ThreadPoolExecutor(max_workers=min(16, len(names))) as pool:
+            return dict(zip(names, pool.map(lambda name: present(name, self.port), names)))
 
     # -- install
 

@@ -14,6 +14,7 @@ region. The exit status is 1 when anything is left to do.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import subprocess
 import sys
@@ -63,14 +64,25 @@ def issue(name, options, aws):
     return True
 
 
+def ended(fullchain):
+    """Whether a host would refuse it."""
+    from cryptography import x509
+
+    return x509.load_pem_x509_certificate(fullchain.encode()).not_valid_after_utc <= datetime.datetime.now(datetime.timezone.utc)
+
+
 def read(names, folder):
-    """The certificates that lie here, as the hosts take them."""
+    """The certificates that lie here, as the hosts take them. One that has ended would keep the regions after the first from all others."""
     pairs = {}
     for name in names:
         # A renewal in between would switch the link: both files have to come from one version.
         version = (Path(folder) / name).resolve()
-        with contextlib.suppress(OSError):
-            pairs[name] = {"fullchain": (version / "fullchain.pem").read_text(), "privkey": (version / "privkey.pem").read_text()}
+        with contextlib.suppress(OSError, ValueError):
+            pair = {"fullchain": (version / "fullchain.pem").read_text(), "privkey": (version / "privkey.pem").read_text()}
+            if ended(pair["fullchain"]):
+                say("%s: not handed over, as it has ended" % name)
+            else:
+                pairs[name] = pair
     return pairs
 
 

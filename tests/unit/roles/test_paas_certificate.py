@@ -62,7 +62,7 @@ def serial(one):
 
 
 class Server(threading.Thread):
-    """TLS with whatever pair lies in a folder at the moment of a connection."""
+    """TLS with whatever pair lies in a folder at the moment of a connection; in a folder of the asked name in it, for that name."""
 
     def __init__(self, folder):
         super().__init__(daemon=True)
@@ -75,10 +75,19 @@ class Server(threading.Thread):
             while True:
                 connection, _address = self.socket.accept()
                 with contextlib.suppress(OSError):
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    context.load_cert_chain(self.folder / "server.crt", self.folder / "server.key")
+                    context = self.context(self.folder)
+                    context.sni_callback = self.choose
                     context.wrap_socket(connection, server_side=True).close()
                 connection.close()
+
+    def context(self, folder):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "server.crt", folder / "server.key")
+        return context
+
+    def choose(self, link, name, _context):
+        if (self.folder / name).is_dir():
+            link.context = self.context(self.folder / name)
 
 
 class Host:
@@ -107,6 +116,12 @@ class Host:
         (self.folder / "reload").write_text("#!/bin/sh -e\n" + script)
         (self.folder / "reload").chmod(0o755)
         self.settings["reload"] = [str(self.folder / "reload")]
+
+    def serves(self, name, one):
+        """From now on, and whatever is reloaded."""
+        (self.served / name).mkdir(exist_ok=True)
+        (self.served / name / "server.crt").write_text(one["fullchain"])
+        (self.served / name / "server.key").write_text(one["privkey"])
 
     def run(self, *argv, stdin=b""):
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
@@ -167,6 +182,41 @@ def test_what_is_not_presented_is_put_back(host):
     assert host.linked() == ".www.versions/" + serial(one)
     (host.folder / "stuck").unlink()
     assert host.install(www=two)["changed"] and host.linked() == ".www.versions/" + serial(two)
+
+
+RELOAD = "cp %(c)s/www/fullchain.pem %(s)s/server.crt\ncp %(c)s/www/privkey.pem %(s)s/server.key\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "stuck", "told"),
+    [
+        (("www.host.test", "eu.www.host.test"), "eu.www.host.test", "eu.www.host.test"),
+        (("www.host.test", "*.host.test"), "any.host.test", "*.host.test"),
+        (("*.host.test",), "any.host.test", "*.host.test"),
+    ],
+)
+def test_every_name_that_is_served_without_dokku_is_proven(host, names, stuck, told):
+    host.reload(RELOAD % {"c": host.certificates, "s": host.served})
+    one, two = pair(*names), pair(*names)
+    host.install(www=one)
+    subprocess.run(host.settings["reload"], check=True)
+    host.serves(stuck, one)
+    result = host.install(www=two)
+    assert "%s presents serial number %s and not" % (told, serial(one)) in result["errors"]["www"]
+    assert "serial number %s, is back" % serial(one) in result["errors"]["www"]
+    (host.served / stuck).rename(host.folder / "away")
+    assert host.install(www=two)["certificates"]["www"]["presented"] == {name: serial(two) for name in names}
+
+
+def test_a_name_that_is_served_with_another_certificate_is_nobody_s_concern(host):
+    host.reload(RELOAD % {"c": host.certificates, "s": host.served})
+    names = ("www.host.test", "eu.www.host.test", "*.host.test")
+    one, two = pair(*names), pair(*names)
+    host.install(www=one)
+    subprocess.run(host.settings["reload"], check=True)
+    host.serves("eu.www.host.test", pair("eu.www.host.test"))
+    assert sorted(host.install(www=two)["certificates"]["www"]["presented"]) == ["*.host.test", "www.host.test"]
+    assert not host.install(www=two)["changed"]
 
 
 def test_a_run_that_was_killed_before_the_proof_does_not_make_the_new_one_the_former(host):

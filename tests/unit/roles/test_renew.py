@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import json
 import subprocess
@@ -13,6 +14,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ROLE = REPOSITORY / "roles" / "certificate"
@@ -83,6 +87,25 @@ def test_one_certificate_that_fails_does_not_keep_the_others_back(renew, tmp_pat
     )
     assert renew.main([str(tmp_path / "settings")]) == 1
     assert "www: not renewed" in capsys.readouterr().out and renew.asked() == ["a.us"]
+
+
+def certificate(days):
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "www.host.test")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=30)).not_valid_after(now + datetime.timedelta(days=days))
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def test_what_a_host_would_refuse_is_not_handed_over(renew, tmp_path, capsys):
+    """It would end the run before the next region, which then gets none of the others either."""
+    for name, text in (("good", certificate(5)), ("ended", certificate(-1)), ("broken", "nothing")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "fullchain.pem").write_text(text)
+        (tmp_path / name / "privkey.pem").write_text("key")
+    assert list(renew.read(["good", "ended", "broken", "never"], tmp_path)) == ["good"]
+    assert "ended: not handed over" in capsys.readouterr().out
 
 
 def test_it_runs_from_its_bundle(tmp_path):

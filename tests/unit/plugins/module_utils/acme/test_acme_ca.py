@@ -3,17 +3,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import ssl
 import threading
-from datetime import datetime, timezone
+import time
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from acme import messages
 from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca as module
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.ca import Ca, parse_time, seconds_to_wait
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.ca import Ca, not_at_once, parse_time, seconds_to_wait
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.crypto import generate_key, key_pem
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import CaError
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import CaError, DeadlineError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
 
@@ -40,7 +46,7 @@ class Wire:
     """A CA that answers from a list, and notes what it was asked."""
 
     def __init__(self):
-        self.answers, self.seen, self.nonces = [], [], 0
+        self.answers, self.seen, self.nonces, self.pages = [], [], 0, {}
         wire = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +55,8 @@ class Wire:
                 body = json.loads(self.rfile.read(length)) if length else None
                 wire.seen.append((self.command, self.path, body))
                 wire.nonces += 1
-                status, headers, content = (200, {}, {}) if self.path == "/nonce" else wire.answers.pop(0)
+                status, headers, content = (200, {}, {}) if self.path == "/nonce" else wire.pages.get(self.path) or wire.answers.pop(0)
+                time.sleep(headers.get("sleep", 0))
                 data = json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Replay-Nonce", "bm9uY2U%d" % wire.nonces)
@@ -57,8 +64,9 @@ class Wire:
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(data)
+                # Who asked may have gone.
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b"" if self.command == "HEAD" else data)
 
             do_GET = do_POST = do_HEAD = answer
 
@@ -219,3 +227,157 @@ def test_a_new_account_is_bound_to_a_customers_one(wire, ca, given, used):
     bound = json.loads(module.jose.b64.b64decode(wire.seen[-1][2]["payload"]))["externalAccountBinding"]
     protected = json.loads(module.jose.b64.b64decode(bound["protected"]))
     assert (protected["alg"], protected["kid"], protected["url"]) == (used, "kid-1", wire.url + "/newAccount")
+
+
+@pytest.mark.parametrize("asked, pause, expected", [(None, 0.25, 0.25), (0, 0.25, 0.25), (0, 8, 1), (0.001, 8, 1), (2, 8, 2), (120, 0.25, 120)])
+def test_at_once_is_after_a_pause(asked, pause, expected):
+    assert not_at_once(asked, pause) == expected
+
+
+class Pauses(threading.Event):
+    """Notes how long somebody would have waited, and stops after so many times."""
+
+    def __init__(self, ca, stop_after=100):
+        super().__init__()
+        self.seconds, self.stop_after = [], stop_after
+        ca.network.stopped, ca.network.deadline = self, time.monotonic() + 60
+
+    def wait(self, timeout=None):
+        self.seconds.append(timeout)
+        return len(self.seconds) >= self.stop_after
+
+
+@pytest.mark.parametrize("header", ["0", "Sat, 21 Nov 2020 00:01:00 GMT"])
+def test_a_ca_that_is_away_and_says_at_once_is_not_asked_without_a_pause(wire, ca, header):
+    wire.answers = [(503, {"Retry-After": header}, problem("rateLimited", 503))] * 5 + [(200, {}, wire.directory())]
+    pauses = Pauses(ca)
+    ca.open()
+    assert pauses.seconds == [0.25, 0.5, 1, 1, 1]
+
+
+@pytest.mark.parametrize("header", ["0", "Sat, 21 Nov 2020 00:01:00 GMT"])
+def test_an_order_that_is_to_be_asked_for_at_once_is_asked_for_with_pauses(wire, ca, header):
+    order = {"status": "processing", "identifiers": [], "authorizations": [], "finalize": wire.url + "/finalize"}
+    wire.answers = [(200, {}, wire.directory()), (200, {"Location": "https://ca.test/account/1"}, {"status": "valid"})]
+    wire.answers += [(201, {"Location": wire.url + "/order"}, order)] + [(200, {"Retry-After": header}, order)] * 3 + [(200, {}, dict(order, status="valid"))]
+    ca.register(None, True, None)
+    ca.order(("a.test",), b"", None, None)
+    pauses = Pauses(ca)
+    ca._poll((messages.STATUS_PROCESSING,), "issuance")
+    assert [round(one, 3) for one in pauses.seconds] == [0.1, 0.15, 0.225]
+
+
+@pytest.mark.parametrize("status, headers, told", [(503, {}, None), (503, {"Retry-After": "3600"}, 3600)])
+def test_only_what_the_ca_asked_for_is_told_as_its_wish(wire, ca, status, headers, told):
+    wire.pages["/dir"] = (status, headers, problem("rateLimited", status))
+    ca.network.deadline = time.monotonic() + 0.5
+    with pytest.raises(CaError, match="refused for now") as caught:
+        ca.open()
+    assert caught.value.details.get("retry_after") == told
+
+
+class Tls:
+    """A port that speaks TLS with a certificate that nobody knows, or ends each connection within the handshake."""
+
+    def __init__(self, context=None):
+        self.listener, self.context = socket.create_server(("127.0.0.1", 0)), context
+        self.url = "https://127.0.0.1:%d/dir" % self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _peer = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                try:
+                    if self.context:
+                        self.context.wrap_socket(connection, server_side=True).close()
+                    else:
+                        # All of it: what stays unread would make it a reset, which is no error of TLS.
+                        connection.recv(65536)
+                except OSError:
+                    pass
+
+
+def unknown_certificate(folder):
+    key, now = generate_key("ec256"), datetime.now(timezone.utc)
+    builder = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([])).public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    (folder / "pem").write_bytes(key_pem(key) + builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "pem")
+    return context
+
+
+def test_a_connection_that_ends_in_the_handshake_is_tried_again():
+    one = Tls()
+    ca = Ca(one.url, True, 5)
+    pauses = Pauses(ca, stop_after=2)
+    with pytest.raises(CaError, match="Stopped"):
+        ca.open()
+    one.listener.close()
+    assert pauses.seconds == [0.25, 0.5]
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once(tmp_path):
+    one = Tls(unknown_certificate(tmp_path))
+    ca = Ca(one.url, True, 5)
+    with pytest.raises(CaError, match="cannot be trusted"):
+        ca.open()
+    one.listener.close()
+    assert ca.network.requests == 1
+
+
+def test_a_question_that_is_not_answered_ends_with_the_time_given(wire, ca):
+    wire.pages["/renewalInfo/aki.serial"] = (200, {"sleep": 20}, {})
+    begun = time.monotonic()
+    with pytest.raises(CaError, match="did not answer"):
+        ca.renewal_window("aki.serial", wire.url + "/renewalInfo", NOW, 1)
+    assert time.monotonic() - begun < 10
+
+
+def authorization(wire, number, status):
+    challenge = {"type": "dns-01", "url": wire.url + "/c", "token": "dG9rZW4tb2Ytc2l4dGVlbi1ieXRlcw", "status": "pending"}
+    return {"identifier": {"type": "dns", "value": "n%d.test" % number}, "status": status, "challenges": [challenge]}
+
+
+def ordered(wire, ca, count):
+    """A CA with an order whose authorizations are all pending."""
+    for number in range(count):
+        wire.pages["/authz/%d" % number] = (200, {}, authorization(wire, number, "pending"))
+    order = {"status": "pending", "identifiers": [], "authorizations": [wire.url + "/authz/%d" % number for number in range(count)], "finalize": "x"}
+    wire.answers = [(200, {}, wire.directory()), (200, {"Location": "https://ca.test/account/1"}, {"status": "valid"})]
+    wire.answers += [(201, {"Location": wire.url + "/order"}, order)]
+    ca.register(None, True, None)
+    ca.order(("a.test",), b"", None, None)
+
+
+def deactivated(wire):
+    bodies = [(path, module.jose.b64.b64decode(body["payload"])) for method, path, body in wire.seen if method == "POST" and path.startswith("/authz/")]
+    return sorted(path for path, payload in bodies if payload and json.loads(payload)["status"] == "deactivated")
+
+
+def test_only_what_is_still_pending_is_given_back_also_after_an_error(wire, ca):
+    ordered(wire, ca, 5)
+    wire.pages["/authz/0"] = (403, {}, problem("unauthorized", 403))
+    wire.pages["/authz/1"] = (200, {}, authorization(wire, 1, "valid"))
+    wire.pages["/authz/3"] = (200, {}, authorization(wire, 3, "invalid"))
+    ca.abandon()
+    assert deactivated(wire) == ["/authz/2", "/authz/4"]
+
+
+def test_giving_back_ends_though_the_ca_does_not_answer(wire, ca, monkeypatch):
+    ordered(wire, ca, 30)
+    for number in range(30):
+        wire.pages["/authz/%d" % number] = (200, {"sleep": 20}, authorization(wire, number, "pending"))
+    monkeypatch.setattr(module, "ABANDON_TIMEOUT", 1.0)
+    begun = time.monotonic()
+    ca.abandon()
+    assert time.monotonic() - begun < 10 and deactivated(wire) == []
+
+
+def test_nothing_is_given_back_where_nothing_was_ordered(wire, ca):
+    ca.abandon()
+    assert wire.seen == []

@@ -72,6 +72,10 @@ def test_nothing_to_do_whatever_the_order_of_names():
         ({"not_after": NOW}, {}, ["expired"]),
         ({}, {"force": True}, ["forced"]),
         ({}, {"renew_days": 61}, ["due"]),
+        ({}, {"renew_days": 89}, ["due"]),
+        # The certificate would be due the moment it is there.
+        ({}, {"renew_days": 90}, []),
+        ({}, {"renew_days": 10**12}, []),
         ({}, {"renew_days": 59}, []),
         ({"not_before": NOW - timedelta(days=60), "not_after": NOW + timedelta(days=30)}, {}, ["due"]),
         ({"key_type": None, "key_public_key": None}, {"key_type": None, "csr_public_key": b"key"}, []),
@@ -108,6 +112,20 @@ def test_the_window_decides_before_two_thirds_do():
 
 def test_a_number_of_days_is_stronger_than_the_window():
     assert renewal_time(replace(CURRENT, window=WINDOW), 10) == CURRENT.not_after - timedelta(days=10)
+
+
+def test_a_number_of_days_beyond_the_life_is_two_thirds_of_it_and_told():
+    decision = plan(CURRENT, replace(DESIRED, renew_days=3650), NOW)
+    assert decision.renew_at == NOW + timedelta(days=30)
+    (warning,) = decision.warnings
+    assert "renew is 3650 days" in warning and "lives only 90.0" in warning and "2026-12-21" in warning
+    assert plan(CURRENT, replace(DESIRED, renew_days=89), NOW).warnings == plan(CURRENT, DESIRED, NOW).warnings == ()
+
+
+def test_a_window_without_times_says_only_when_to_ask_again():
+    current = replace(CURRENT, window=Window(start=None, end=None, ask_again=NOW + timedelta(hours=6)))
+    assert renewal_time(current, None) == NOW + timedelta(days=30)
+    assert wants_ari(current, DESIRED, NOW) is False and wants_ari(current, DESIRED, NOW + timedelta(hours=6)) is True
 
 
 @given(st.text(alphabet="abcdef0123456789.", min_size=1), st.integers(1, 10**6))

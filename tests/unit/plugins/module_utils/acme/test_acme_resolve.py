@@ -9,7 +9,7 @@ import dns.message
 import dns.rrset
 import pytest
 from ansible_collections.multiregion.paas.plugins.module_utils._acme import resolve
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import DeadlineError, InputError
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import DeadlineError, DnsError, InputError
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.resolve import Dns, Record, Server, parse_server, soa_owner, txt_values
 
 
@@ -102,3 +102,41 @@ def test_an_address_family_that_is_not_here_is_passed_over_when_another_server_a
     Answers(monkeypatch, six=[OSError(101, "Network is unreachable")])
     with pytest.raises(DeadlineError):
         view("six").wait([RECORD], 0.2, threading.Event())
+
+
+@pytest.fixture
+def unsure(monkeypatch):
+    """A DNS in which the servers of b.test are found only after some questions."""
+    Answers(monkeypatch, one=[["v1", "v2"]])
+    dns_view, fails = view("one"), []
+
+    def servers(zone):
+        if zone == "b.test" and fails:
+            raise DnsError(fails.pop(0) if len(fails) > 1 else fails[0])
+        return dns_view.fixed
+
+    monkeypatch.setattr(dns_view, "servers", servers)
+    return dns_view, fails
+
+
+OTHER = Record(challenge="_acme-challenge.b.test", fqdn="_acme-challenge.b.test", zone="b.test", values=("v1",))
+
+
+def test_name_servers_that_are_not_found_are_looked_for_again(unsure):
+    dns_view, fails = unsure
+
+    class Event(threading.Event):
+        def wait(self, timeout=None):
+            fails.pop()
+
+    fails.extend(["SERVFAIL", "timed out"])
+    dns_view.wait([RECORD, OTHER], 5, Event())
+    assert fails == []
+
+
+def test_the_last_error_of_looking_for_name_servers_is_told_at_the_deadline(unsure):
+    dns_view, fails = unsure
+    fails.extend(["the first error", "the last error"])
+    with pytest.raises(DeadlineError, match=r"_acme-challenge.b.test \(the last error\)") as caught:
+        dns_view.wait([RECORD, OTHER], 0.2, threading.Event())
+    assert caught.value.details["dns_answers"] == {"_acme-challenge.b.test": {"error": "the last error"}}

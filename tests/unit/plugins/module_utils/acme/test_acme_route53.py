@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import DnsError, InputError
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.route53 import Route53, swap
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.route53 import Route53, client_config, swap
 from botocore.exceptions import ClientError
 
 
@@ -171,3 +172,46 @@ def test_swap_gives_others_sets_back_as_they_were():
     assert changes[0]["ResourceRecordSet"] == existing
     assert swap("x", existing, [], ["v"]) == []
     assert [change["Action"] for change in swap("x", None, ["v"], [])] == ["CREATE"]
+
+
+def test_the_api_is_not_waited_for_longer_than_a_run_has():
+    config = client_config()
+    assert (config.connect_timeout, config.read_timeout) == (5, 15)
+
+
+class Refusing(Client):
+    """Which refuses every change."""
+
+    code = "Throttling"
+
+    def change_resource_record_sets(self, HostedZoneId, ChangeBatch):
+        self.calls.append("change")
+        raise refused(self.code)
+
+
+@pytest.mark.parametrize("way", ["add", "remove"])
+def test_temporary_refusals_are_repeated_to_the_deadline(monkeypatch, way):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    client = Refusing()
+    client.sets["x.a.test."] = {"Name": "x.a.test.", "Type": "TXT", "TTL": 9, "ResourceRecords": [{"Value": '"one"'}]}
+    route53 = Route53(View(), client, sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    with pytest.raises(DnsError, match="Throttling"):
+        getattr(route53, way)("a.test", {"x.a.test": ["two" if way == "add" else "one"]}, 100)
+    assert 90 < clock[0] <= 100 and client.calls.count("change") > 12
+
+
+def test_a_conflict_that_stays_is_told_before_the_deadline():
+    client = Refusing()
+    client.code = "InvalidChangeBatch"
+    with pytest.raises(DnsError, match="InvalidChangeBatch"):
+        provider(client).add("a.test", {"x.a.test": ["one"]}, 100)
+    assert client.calls.count("change") == 12
+
+
+def test_a_stop_ends_the_repetition():
+    stopped, client = threading.Event(), Refusing()
+    stopped.set()
+    with pytest.raises(DnsError, match="Throttling"):
+        provider(client).add("a.test", {"x.a.test": ["one"]}, 100, stopped)
+    assert client.calls.count("change") == 1
