@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterator, Mapping
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.path import unfrackpath
+from ansible_collections.multiregion.paas.plugins.filter.estate_secrets import CONSUL_TOKENS, DATABASE_ROLES
 
 DOCUMENTATION = r"""
 name: estate_problems
@@ -31,7 +34,9 @@ options:
     type: dict
     required: true
   secrets:
-    description: Names of the variables that must hold a secret.
+    description:
+      - Names of the variables that must hold a secret. C(paas_consul_tokens) needs every token that P(multiregion.paas.estate_secrets#filter) makes.
+      - What that filter makes for each app and its database is always asked for.
     type: list
     elements: str
     default: []
@@ -40,6 +45,11 @@ options:
     type: list
     elements: str
     default: []
+  archive_folder:
+    description:
+      - The folder, on the controller, in which a relative C(image_archive) of an app lies, as the variable C(playbook_dir) holds it.
+        With it, every app's archive must be there. Without it, they are not looked for, as only a run that pushes images needs them.
+    type: path
   known_regions:
     description: The AWS regions that Route 53 knows, instead of those that the installed botocore lists for it.
     type: list
@@ -103,6 +113,9 @@ def _region_problems(hostvars: Mapping, groups: Mapping, hosts: list[str], absen
             yield f"{host} has no region: put it into its region's file, whose group sets paas_region."
             continue
         regions.setdefault(region, []).append(host)
+        group = f"paas_region_{region.replace('-', '_')}"
+        if host not in groups.get(group, ()):
+            yield f"{host} has paas_region {region}, but is not in the group {group}: put it into the file of the region that it is in."
     for region, members in regions.items():
         if not any(host in groups.get("paas_postgres", ()) for host in members):
             yield f"Region {region} has no Postgres host: add one to its group paas_postgres."
@@ -164,6 +177,11 @@ def _machine_problems(hostvars: Mapping, hosts: list[str], absent) -> Iterator[s
         distribution, version = facts["distribution"], str(facts.get("distribution_version", ""))
         if not any(version == known or version.startswith(f"{known}.") for known in SUPPORTED.get(distribution, ())):
             yield f"{host} runs {distribution} {version}: Debian 12, Debian 13 and Ubuntu 24.04 are supported."
+        if facts.get("effective_user_id", 0) != 0:
+            yield (
+                f"{host}: Ansible works there as {facts.get('user_id', 'another user')}, not as root. Set ansible_user to root, or "
+                "ansible_become to true for a user who may use sudo, among the vars of its region's group."
+            )
 
 
 def _consul_problems(hostvars: Mapping, groups: Mapping, hosts: list[str]) -> Iterator[str]:
@@ -204,20 +222,46 @@ def _app_problems(apps) -> Iterator[str]:
             yield f"App {name} has no domains."
 
 
+def _archive_problems(apps, folder: str) -> Iterator[str]:
+    for name, app in apps.items() if isinstance(apps, Mapping) else ():
+        if not isinstance(app, Mapping) or "image_archive" not in app:
+            continue
+        archive = _value(app, "image_archive")
+        if not isinstance(archive, str):
+            yield f"App {name}: image_archive is no path of a file on this computer."
+            continue
+        # Where the role admin looks for it.
+        places = [unfrackpath(archive, basedir=base) for base in (folder, os.path.join(folder, "files"))]
+        if not any(os.path.isfile(place) for place in places):
+            yield (
+                f"App {name}: its image_archive {places[0]} is not on this computer. Make it with `docker save --output`, "
+                "or take image_archive out where the registry has the image already."
+            )
+
+
 def _secret_problems(variables: Mapping, secrets, apps) -> Iterator[str]:
-    hint = "run playbooks/init_secrets.yml, which adds what is missing"
+    """What estate_secrets would add, and what is there but empty, which it leaves alone."""
+    wanted: dict[tuple[str, ...], None] = {}
     for name in secrets:
-        if not _value(variables, name):
-            yield f"The secret {name} is missing: {hint}."
-    passwords = _value(variables, "paas_database_passwords") or {}
-    for app in apps.values() if isinstance(apps, Mapping) else ():
-        database = app.get("database") if isinstance(app, Mapping) else None
-        if database and database != "none" and database not in passwords:
-            yield f"paas_database_passwords has no passwords for the database {database}: {hint}."
+        parts = CONSUL_TOKENS if name == "paas_consul_tokens" else ()
+        wanted.update(dict.fromkeys([(name, part) for part in parts] or [(name,)]))
+    for app_name, app in apps.items() if isinstance(apps, Mapping) else ():
+        if not isinstance(app, Mapping):
+            continue
+        wanted["paas_app_secrets", app_name, "SESSION_SECRET"] = None
+        database = app.get("database")
+        if database and database != "none":
+            wanted.update(dict.fromkeys(("paas_database_passwords", database, role) for role in DATABASE_ROLES))
+    for path in wanted:
+        value = variables
+        for name in path:
+            value = _value(value, name) if isinstance(value, Mapping) else None
+        if not value:
+            yield f"The secret {'.'.join(path)} is missing or empty: run playbooks/init_secrets.yml, which adds what is missing."
 
 
 def estate_problems(
-    hostvars: Mapping, groups: Mapping, secrets=(), absent_regions=(), known_regions=None
+    hostvars: Mapping, groups: Mapping, secrets=(), absent_regions=(), known_regions=None, archive_folder=None
 ) -> list[str]:
     """All that is wrong with an estate; see DOCUMENTATION.
 
@@ -238,6 +282,8 @@ def estate_problems(
     apps = _value(estate, "paas_apps") or {}
     problems += _app_problems(apps)
     problems += _secret_problems(estate, secrets, apps)
+    if archive_folder:
+        problems += _archive_problems(apps, archive_folder)
     problems += _machine_problems(hostvars, hosts, absent_regions)
     return problems
 

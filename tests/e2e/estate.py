@@ -384,14 +384,14 @@ class Site:
 
     @property
     def changes(self) -> list[tuple[str, str]]:
-        """(host, task) of everything that changed."""
+        """(host, task) of everything that changed, the host being the one that a task was delegated to."""
         found = []
         task = ""
         for line in self.output.splitlines():
             if match := re.match(r"(?:TASK|RUNNING HANDLER) \[(.*)\]", line):
                 task = match[1]
-            elif match := re.match(r"changed: \[([^\]\s]+)", line):
-                found.append((match[1], task))
+            elif match := re.match(r"changed: \[([^\]\s]+)(?: -> ([^\]\s(]+))?", line):
+                found.append((match[2] or match[1], task))
         return found
 
 

@@ -5,7 +5,32 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import estate
+import yaml
+
+
+def test_the_regions_are_as_far_apart_as_they_should_be(clients):
+    """Without the delays everything else would pass, and prove nothing."""
+    times = yaml.safe_load((estate.REPOSITORY / "tests" / "lab" / "lab.yml").read_text(encoding="utf-8"))["round_trip_times"]
+    asked = {frozenset(entry["between"]): entry["ms"] for entry in times}
+    pairs = {frozenset(pair) for pair in itertools.combinations(clients, 2)}
+
+    def far_apart():
+        found = re.findall(r"round trip (\S+) - (\S+): ([0-9.]+) ms", estate.lab("ping"))
+        measured = {frozenset(pair): float(milliseconds) for *pair, milliseconds in found}
+        wrong = {
+            " - ".join(sorted(pair)): measured.get(pair)
+            for pair in pairs
+            if not asked[pair] * 0.95 <= measured.get(pair, 0.0) <= asked[pair] * 1.3 + 5
+        }
+        assert not wrong, f"in ms: {wrong}"
+        return True
+
+    # A computer that is busy delays for a moment; nothing shortens a way.
+    estate.wait(far_apart, 60, "the regions are as far apart as lab.yml says", pause=2)
 
 
 def test_the_name_resolves_to_the_own_region(clients, inventory):

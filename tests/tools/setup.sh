@@ -13,10 +13,15 @@ say() { printf '%s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 root() { [ "$(id -u)" = 0 ]; }
 
+apt_update() { apt-get -o DPkg::Lock::Timeout=600 update -qq; }
+
+# A package that is only a name others depend on counts as unknown.
+apt_knows() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
+
 apt_install() {
     say "Installing with apt: $*"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -o DPkg::Lock::Timeout=600 update -qq
+    apt_update
     apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
@@ -54,12 +59,27 @@ link_checkout() {
 
 engine_answers() { docker info >/dev/null 2>&1; }
 
-start_engine() {
-    engine_answers && return 0
-    if ! command -v dockerd >/dev/null; then
-        root || fail "Docker Engine is needed. Install it (sudo apt-get install docker.io) and add yourself to the group docker."
-        apt_install docker.io iptables
+install_engine() {
+    local packages=()
+    # The lab's machines are reached by SSH.
+    command -v ssh >/dev/null || packages+=(openssh-client)
+    if ! engine_answers; then
+        command -v dockerd >/dev/null || packages+=(docker.io iptables)
+        if ! command -v docker >/dev/null; then
+            if root; then apt_update; fi
+            # Since Debian 13 the command is a package of its own, which docker.io only recommends.
+            if apt_knows docker-cli; then packages+=(docker-cli); else packages+=(docker.io); fi
+        fi
     fi
+    [ "${#packages[@]}" = 0 ] && return 0
+    root || fail "Something is missing. Install it (sudo apt-get install ${packages[*]}); for Docker, add yourself to the group docker."
+    apt_install "${packages[@]}"
+    command -v docker >/dev/null || fail "There is no docker command, though these were installed: ${packages[*]}"
+}
+
+start_engine() {
+    install_engine
+    engine_answers && return 0
     root || fail "Docker does not answer. Start it (sudo systemctl start docker), or add yourself to the group docker."
     say "Starting Docker"
     if [ -d /run/systemd/system ]; then
@@ -78,9 +98,19 @@ start_engine() {
     fail "Docker did not start within 120 s; see .lab/dockerd.log or: journalctl -u docker"
 }
 
+have_browser() {
+    { command -v chromium >/dev/null || command -v google-chrome >/dev/null; } && command -v chromedriver >/dev/null
+}
+
 install_browser() {
-    if command -v chromium google-chrome >/dev/null && command -v chromedriver >/dev/null; then return 0; fi
+    have_browser && return 0
     root || fail "Chromium is needed. Install it: sudo apt-get install chromium chromium-driver"
+    apt_update
+    if ! apt_knows chromium || ! apt_knows chromium-driver; then
+        fail "This distribution has no package of Chromium (Ubuntu's is a snap). Install Google Chrome and chromedriver of the same" \
+            "version, https://googlechromelabs.github.io/chrome-for-testing/, as google-chrome and chromedriver in the PATH." \
+            "Only \`make test\` and the scenario estate need them; make lab, lint, sanity, units, integration and the other scenarios do not."
+    fi
     apt_install chromium chromium-driver
 }
 

@@ -20,6 +20,7 @@ from conftest import SECRET
 
 from todomvc import todos
 from todomvc.consistency import COOKIE, Position, Signer
+from todomvc.database import servers
 from todomvc.migrate import migrate, needed_version
 
 
@@ -174,8 +175,8 @@ def test_starts_without_any_database(make_app):
 
 def test_ready_only_with_the_schema_and_little_lag(make_app, cluster):
     client = make_app(lag_limit=1.0).test_client()
-    ready = wait(lambda: (r := client.get("/readyz")).status_code == 200 and r)
-    assert ready.json["schema"] == needed_version()
+    fine = wait(lambda: (r := client.get("/readyz")).status_code == 200 and r)
+    assert fine.json["schema"] == needed_version()
     # A newer schema is fine: the release before runs on after a migration.
     cluster.primary.sql("INSERT INTO schema_migration VALUES (999, 'later')", user="todo_owner")
     cluster.wait_for_follower()
@@ -192,6 +193,53 @@ def test_ready_only_with_the_schema_and_little_lag(make_app, cluster):
     lagging = wait(lambda: (r := client.get("/readyz")).status_code == 503 and r)
     assert "lag" in lagging.json["reasons"][0]
     assert client.get("/.well-known/region-health").status_code == 200
+
+
+def ready(client):
+    return client.get("/readyz").status_code == 200
+
+
+def test_not_ready_while_another_region_s_node_serves_the_reads(make_app, cluster):
+    client = make_app().test_client()
+    wait(lambda: ready(client))
+    assert client.get("/readyz").json["database"] == f"127.0.0.1:{cluster.follower.port}"
+    cluster.follower.stop()
+    away = client.get("/readyz")
+    assert away.status_code == 503 and "not the region's own node" in away.json["reasons"][0]
+    assert client.get("/.well-known/region-health").status_code == 200 and titles(client) == []
+    # Sooner than its connections would come back by their age.
+    cluster.follower.start()
+    wait(lambda: ready(client), 20)
+    assert client.get("/whoami").json["database"]["port"] == cluster.follower.port
+
+
+def test_ready_on_the_primary_in_its_own_region_and_on_a_promoted_node(make_app, cluster):
+    at_home = make_app(read_database_url=cluster.url(cluster.primary, cluster.follower)).test_client()
+    elsewhere = make_app().test_client()
+    wait(lambda: ready(at_home) and ready(elsewhere))
+    cluster.primary.stop()
+    cluster.follower.promote()
+    wait(lambda: ready(elsewhere))
+    assert not ready(at_home)
+
+
+def test_a_region_may_have_several_nodes_of_its_own(make_app, cluster):
+    client = make_app(own_read_nodes=2).test_client()
+    wait(lambda: ready(client))
+    cluster.follower.stop()
+    assert wait(lambda: ready(client))
+
+
+def test_one_url_for_all_names_no_own_node(make_app, cluster):
+    client = make_app(read_database_url=cluster.master_url).test_client()
+    assert wait(lambda: ready(client))
+
+
+def test_the_nodes_that_a_url_names():
+    assert servers("postgresql://u:p@10.0.0.1:5433,[fd00::1]:5432/todo?target_session_attrs=any") == [("10.0.0.1", 5433), ("fd00::1", 5432)]
+    assert servers("host=a,b dbname=todo") == [("a", 5432), ("b", 5432)]
+    assert servers("host=a,b port=6000 dbname=todo") == [("a", 6000), ("b", 6000)]
+    assert servers("dbname=todo") == []
 
 
 def test_one_audit_row_for_each_request_after_its_answer(make_app, cluster):

@@ -96,6 +96,15 @@ def _shut(connection: Connection) -> None:
         pass
 
 
+def servers(url: str) -> list[tuple[str, int]]:
+    """(host, port) of every node that the URL names, in its order; none where it names no host."""
+    given = conninfo_to_dict(url)
+    if not given.get("host"):
+        return []
+    hosts, ports = str(given["host"]).split(","), str(given.get("port") or "").split(",")
+    return [(host, int(port or 5432)) for host, port in zip(hosts, ports * len(hosts) if len(ports) == 1 else ports)]
+
+
 class Node:
     """A pool on one database URL. Opened in the background; without a database the app starts all the same."""
 
@@ -125,6 +134,14 @@ class Node:
 
     def close(self) -> None:
         self.pool.close(timeout=1.0)
+
+    def return_to(self, host: str, port: int) -> None:
+        """Have all connections made anew, if the node that ought to serve them answers: nobody is to wait for one that is silent."""
+        try:
+            psycopg.connect(self.pool.conninfo, host=host, port=port, connect_timeout=CONNECT_TIMEOUT).close()
+        except psycopg.Error:
+            return
+        self.pool.drain()
 
     def run(self, work: Callable[[Connection], Result], seconds: float) -> Result:
         """Do ``work`` on a connection, again on a new one if the node went away, until the time is over.

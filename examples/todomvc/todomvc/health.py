@@ -57,7 +57,10 @@ def readyz() -> Any:
     except (Unavailable, Error) as error:
         return {"status": "not ready", "reasons": [f"no node answers a read: {error}"]}, 503
     reasons = []
-    lag = node.pop("lag")
+    server, lag = node.pop("server"), node.pop("lag")
+    if here.own_read_nodes and server not in here.own_read_nodes:
+        reasons.append(f"reads are served by {node['database']}, which is not the region's own node")
+        here.reader.return_to(*here.own_read_nodes[0])
     if lag is None or lag > here.settings.lag_limit:
         reasons.append(f"lag is {'unknown' if lag is None else f'{lag:.1f} s'}, the limit {here.settings.lag_limit:g} s")
     if node["schema"] < here.needed_schema:
@@ -82,5 +85,5 @@ def _node(connection: Connection) -> dict[str, Any]:
     lag = lag_of(connection)
     migrated = connection.execute(SCHEMA).fetchone()[0]
     version = connection.execute(VERSION).fetchone()[0] if migrated else 0
-    address = f"{connection.info.hostaddr or connection.info.host}:{connection.info.port}"
-    return {"lag": lag, "schema": version, "database": address}
+    info = connection.info
+    return {"lag": lag, "schema": version, "database": f"{info.hostaddr or info.host}:{info.port}", "server": (info.host, info.port)}

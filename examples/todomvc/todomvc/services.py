@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .audit import Audit
 from .consistency import Signer
-from .database import Node, Watchdog
+from .database import Node, Watchdog, servers
 from .limiter import Limiter
 from .migrate import needed_version
 from .primary import Primary
@@ -21,6 +21,9 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.needed_schema = needed_version()
+        # One URL for both says nothing of where the region's own node is.
+        separate = settings.read_database_url != settings.master_database_url
+        self.own_read_nodes = servers(settings.read_database_url)[: settings.own_read_nodes] if separate else []
         watchdog = Watchdog()
         statement_timeout = f"{int(settings.write_deadline * 1000)}ms"
         self.writer = Node(

@@ -30,6 +30,8 @@ class Settings:
     # How long a user's last write is remembered; longer than any lag that /readyz lets through.
     written_max_age: int = 600
     lag_limit: float = 30.0
+    # How many of the nodes that READ_DATABASE_URL begins with are the region's own.
+    own_read_nodes: int = 1
     retry_after: int = 5
     rate_limit: int = 600
     rate_limit_window: int = 60

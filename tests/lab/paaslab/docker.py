@@ -30,7 +30,7 @@ def run(
         done = subprocess.run(["docker", *arguments], input=data, capture_output=True, check=False, timeout=timeout,
                               env=_environment(), **({} if data is not None else {"stdin": subprocess.DEVNULL}))
     except FileNotFoundError as error:
-        raise LabError("The docker command is missing; install it: sudo apt-get install docker.io") from error
+        raise LabError("The docker command is missing; install it: tests/tools/setup.sh engine") from error
     result = subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
     )
@@ -44,7 +44,7 @@ def server_version() -> tuple[int, ...]:
     try:
         done = run(["version", "--format", "{{.Server.Version}}"], check=False, timeout=30)
     except FileNotFoundError as error:
-        raise LabError("The docker command is missing; install it: sudo apt-get install docker.io") from error
+        raise LabError("The docker command is missing; install it: tests/tools/setup.sh engine") from error
     if done.returncode != 0:
         if "permission denied" in done.stderr:
             raise LabError("This user may not use Docker; become a member of the group docker, or root.")

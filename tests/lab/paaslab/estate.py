@@ -120,7 +120,8 @@ def table(lab: Lab) -> str:
     client = next((m.name for m in lab.machines.values() if m.is_client and machines.container(m) in running), "CLIENT")
     dokku = next((m for m in lab.machines.values() if m.image == "dokku" and machines.container(m) in running), None)
     shown = os.path.relpath(state)
-    command = f"{os.path.relpath(sys.executable)} {os.path.relpath(machines.TOP / 'lab.py')}"
+    programs = os.path.relpath(Path(sys.executable).parent)
+    command = f"{programs}/{Path(sys.executable).name} {os.path.relpath(machines.TOP / 'lab.py')}"
     lines = ["", "The estate runs: https://todo.paas.test/", "", *rows, "",
              f"  services        DNS, AWS (moto), CA (Pebble), package cache: {lab.services.address}", ""]  # fmt: skip
     lines.append(f"  as a user       {command} exec {client} -- curl -s https://todo.paas.test/whoami")
@@ -135,8 +136,7 @@ def table(lab: Lab) -> str:
     lines += [
         f"  log in          ssh -F {shown}/ssh/config {rows[0].split()[1] if rows else 'MACHINE'}",
         f"  break it        {command} cut eu-west-1   (and: heal, kill, start, status, ping)",
-        "  again           ansible-playbook playbooks/site.yml -i inventories/lab",
-        f"                  with ANSIBLE_VAULT_PASSWORD_FILE={shown}/vault-password",
+        f"  again           ANSIBLE_VAULT_PASSWORD_FILE={shown}/vault-password {programs}/ansible-playbook playbooks/site.yml -i inventories/lab",
         "  take it down    make clean",
         "",
     ]

@@ -12,7 +12,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
+import statistics
 import subprocess
 import tarfile
 import tempfile
@@ -481,7 +483,7 @@ def set_cut(lab: Lab, regions: list[str]) -> None:
 
 
 def measure(lab: Lab) -> list[tuple[str, str, float, float | None]]:
-    """(region, region, asked, measured) in milliseconds, between machines that run now."""
+    """(region, region, asked, measured) in milliseconds, the median of several, between machines that run now."""
     running = running_names()
     result = []
 
@@ -492,10 +494,10 @@ def measure(lab: Lab) -> list[tuple[str, str, float, float | None]]:
         if None in ends:
             return None
         ping = docker.run(
-            ["exec", container(ends[0]), "ping", "-n", "-q", "-c", "4", "-i", "0.2", "-W", "2", ends[1].address], check=False
+            ["exec", container(ends[0]), "ping", "-n", "-c", "5", "-i", "0.2", "-W", "2", ends[1].address], check=False
         ).stdout
-        line = next((text for text in ping.splitlines() if "min/avg/max" in text), "")
-        return trip.one, trip.other, trip.milliseconds, float(line.split("=")[1].split("/")[0]) if line else None
+        times = [float(text) for text in re.findall(r"time=([0-9.]+) ms", ping)]
+        return trip.one, trip.other, trip.milliseconds, statistics.median(times) if times else None
 
     result = parallel(one, lab.round_trips)
     return [r for r in result if r]

@@ -8,6 +8,7 @@ import copy
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.multiregion.paas.plugins.filter.estate_problems import estate_problems
+from ansible_collections.multiregion.paas.plugins.filter.estate_secrets import estate_secrets
 
 REGIONS = {"us-east-1": "198.18.1", "eu-west-1": "198.18.2"}
 
@@ -18,8 +19,7 @@ def estate():
     shared = {
         "paas_primary_region": "us-east-1",
         "paas_apps": {"todo": {"image": "todo:1", "domains": ["todo.test"], "database": "todo"}},
-        "paas_database_passwords": {"todo": {"owner": "x"}},
-        "paas_ca_key": "key",
+        **estate_secrets({}, apps={"todo": {"database": "todo"}}),
     }
     for region, prefix in REGIONS.items():
         for kind, last in (("dokku", 11), ("postgres", 21)):
@@ -29,8 +29,9 @@ def estate():
                 "paas_region": region,
                 "paas_private_address": f"{prefix}.{last}",
                 "paas_public_addresses": [f"{prefix}.{last}"],
-                "ansible_facts": {"distribution": "Debian", "distribution_version": "13.1"},
+                "ansible_facts": {"distribution": "Debian", "distribution_version": "13.1", "effective_user_id": 0, "user_id": "root"},
             }
+            groups.setdefault(f"paas_region_{region.replace('-', '_')}", []).append(name)
             groups[f"paas_{kind}"].append(name)
     groups["paas_admin"] = ["us-east-1-postgres"]
     return hostvars, groups
@@ -59,7 +60,11 @@ def test_a_good_estate_has_none(estate):
         (lambda hosts, groups: [h["paas_apps"]["todo"].pop("database") for h in hosts.values()], "App todo has no database"),
         (lambda hosts, groups: [h["paas_apps"]["todo"].pop("domains") for h in hosts.values()], "App todo has no domains"),
         (lambda hosts, groups: [h["paas_apps"]["todo"].pop("image") for h in hosts.values()], "App todo has no image"),
-        (lambda hosts, groups: [h.pop("paas_database_passwords") for h in hosts.values()], "no passwords for the database todo"),
+        (lambda hosts, groups: groups["paas_region_eu_west_1"].remove("eu-west-1-dokku"), "eu-west-1-dokku has paas_region eu-west-1, but is not in"),
+        (
+            lambda hosts, groups: hosts["eu-west-1-dokku"]["ansible_facts"].update(effective_user_id=1000, user_id="admin"),
+            "eu-west-1-dokku: Ansible works there as admin, not as root",
+        ),
         (
             lambda hosts, groups: hosts["eu-west-1-dokku"]["ansible_facts"].update(distribution_version="11.4"),
             "eu-west-1-dokku runs Debian 11.4",
@@ -75,6 +80,43 @@ def test_each_problem_is_named(estate, change, said):
     found = problems(estate)
     assert len(found) == 1, found
     assert said in found[0]
+
+
+def leaves(secrets, path=()):
+    for name, value in secrets.items():
+        yield from leaves(value, (*path, name)) if isinstance(value, dict) else [(*path, name)]
+
+
+def test_every_secret_that_would_be_made_is_asked_for(estate):
+    made = estate_secrets({}, apps={"todo": {"database": "todo"}})
+    found = list(leaves(made))
+    assert ("paas_database_passwords", "todo", "read_only") in found and ("paas_consul_tokens", "dns") in found
+    for *folders, last in found:
+        changed = copy.deepcopy(estate)
+        for variables in changed[0].values():
+            for folder in folders:
+                variables = variables[folder]
+            del variables[last]
+        said = problems(changed, secrets=[name for name in made if name not in ("paas_database_passwords", "paas_app_secrets")])
+        assert said == [f"The secret {'.'.join([*folders, last])} is missing or empty: run playbooks/init_secrets.yml, which adds what is missing."]
+
+
+def test_all_of_an_app_s_secrets_may_be_missing(estate):
+    for variables in estate[0].values():
+        del variables["paas_database_passwords"], variables["paas_app_secrets"]
+    assert len(problems(estate)) == 4
+
+
+def test_an_image_archive_has_to_be_there_where_images_are_pushed(estate, tmp_path):
+    (tmp_path / "todo.tar").touch()
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "other.tar").touch()
+    for archive, missing in (("todo.tar", 0), ("other.tar", 0), (f"{tmp_path}/todo.tar", 0), ("none.tar", 1), (f"{tmp_path}/none.tar", 1), ("", 1)):
+        for variables in estate[0].values():
+            variables["paas_apps"]["todo"]["image_archive"] = archive
+        assert problems(estate) == []
+        assert len(problems(estate, archive_folder=str(tmp_path))) == missing, archive
+    assert "App todo: its image_archive" in problems(estate, archive_folder=str(tmp_path))[0]
 
 
 def test_all_problems_come_at_once(estate):
