@@ -106,7 +106,8 @@ options:
     default: false
   timeout:
     description:
-      - Seconds to wait for each single effect, such as that the server streams. A base backup or rewind has no limit.
+      - Seconds to wait for each single effect, such as that the server streams. A base backup, a rewind and the recovery of a crashed
+        server have no limit.
       - For a stop, the seconds after which the server is killed.
     type: int
     default: 60
@@ -181,8 +182,9 @@ steps:
     - Take a base backup of the primary
 promotion_begun:
   description:
-    - Whether the server was asked to promote itself. After a failure with V(true) it may become a primary at any later time; with
-      V(false) it stays a follower.
+    - Whether the server was asked to promote itself, by this run or by one before it that did not come to its end, or may be at this
+      moment by one that still works on it. After a failure with V(true) it may become a primary at any later time; with V(false) it stays a
+      follower.
   type: bool
   returned: always
   sample: false
@@ -243,12 +245,12 @@ shutdown_checkpoint_lsn:
   returned: success
   sample: 0/5000028
 lag_bytes:
-  description: Bytes received and not yet replayed.
+  description: Bytes received and not yet replayed. Null where the follower does not stream, as it cannot know what it misses.
   type: int
   returned: success
   sample: 0
 lag_seconds:
-  description: Age of the last replayed transaction; 0 when all that was received is replayed.
+  description: Age of the last replayed transaction; 0 while the follower streams and has replayed all that it received.
   type: float
   returned: success
   sample: 0.0

@@ -108,12 +108,12 @@ shutdown_checkpoint_lsn:
   returned: success
   sample: 0/5000028
 lag_bytes:
-  description: Bytes received and not yet replayed.
+  description: Bytes received and not yet replayed. Null where the follower does not stream, as it cannot know what it misses.
   type: int
   returned: success
   sample: 0
 lag_seconds:
-  description: Age of the last replayed transaction; 0 when all that was received is replayed.
+  description: Age of the last replayed transaction; 0 while the follower streams and has replayed all that it received.
   type: float
   returned: success
   sample: 0.0

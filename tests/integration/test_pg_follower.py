@@ -439,3 +439,184 @@ def test_a_crashed_follower_comes_back(pair):
     insert(primary, 6, 10)
     assert follower.follow(primary)["action"] == "attached"
     follower.rows(10)
+
+
+# Half way
+
+
+def last_record(server):
+    """Where the log ends, by printing all of it."""
+    program = f"/usr/lib/postgresql/{server.version}/bin"
+    return server.shell(
+        f"export LC_ALL=C; {program}/pg_controldata {server.data} | sed -n 's/.*REDO location: *//p' > /tmp/redo;"
+        f" {program}/pg_waldump -p {server.data}/pg_wal -t 1 -s $(cat /tmp/redo) 2>/dev/null | tail -n 1 | sed 's/.*lsn: //; s/,.*//'"
+    )
+
+
+def offset(lsn):
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def kill_module(server, *programs):
+    server.shell("pkill -KILL -f '[p]aas-test/run.py'; " + " ".join(f"pkill -KILL -x {program};" for program in programs) + " true")
+
+
+def test_a_server_behind_a_link_is_fenced(empty):
+    server = empty[1]
+    server.shell(f"rm -rf /srv/elsewhere; cp -a /var/lib/postgresql/template /srv/elsewhere; ln -s /srv/elsewhere {server.data}")
+    try:
+        server.start()
+        assert server.info()["running"] and server.info()["role"] == "primary"
+        assert not server.state("fenced")["running"]
+        assert server.shell("pgrep -x postgres", check=False) == ""
+    finally:
+        server.wipe()
+        server.shell("rm -rf /srv/elsewhere")
+
+
+def test_a_server_of_another_owner_is_fenced(empty):
+    server = empty[1]
+    server.shell(
+        f"cp -a /var/lib/postgresql/template {server.data}; chown -R daemon:daemon {server.data}; chmod 755 /var/lib/postgresql/{server.version}; cd /;"
+        f" runuser -u daemon -- /usr/lib/postgresql/{server.version}/bin/pg_ctl -D {server.data} -s -w -l {server.data}/log start"
+        f" -o '-c config_file=/etc/postgresql/{server.version}/main/postgresql.conf -c ssl=off -c external_pid_file= -c unix_socket_directories=/tmp'"
+    )
+    assert server.info()["running"] and server.info()["role"] == "primary"
+    assert not server.state("fenced")["running"]
+    assert server.shell("pgrep -x postgres", check=False) == ""
+
+
+def test_a_killed_fence_does_not_come_up_writable(servers):
+    server = servers[0]
+    # Frozen, it does not stop before the limit.
+    server.shell("pkill -STOP -x postgres")
+    running = begin(server, {"_module": "pg_follower", "cluster": f"{server.version}/main", "state": "fenced", "timeout": 60})
+    server.shell(f"for i in $(seq 300); do test -e /etc/postgresql/{server.version}/main/start.conf && break; sleep 0.1; done; sleep 1")
+    assert server.info()["role"] == "primary", "it still runs"
+    kill_module(server, "postgres")
+    running.wait()
+    left = server.info()
+    assert left["role"] == "follower" and left["fenced"] and not left["running"]
+    assert server.shell(f"ls {server.data}/standby.signal")
+    assert not server.state("fenced")["running"]
+    result = server.state("promoted", lift_fence=True)
+    assert result["role"] == "primary" and not result["fenced"]
+
+
+def test_a_full_disk_does_not_hinder_a_fence(empty):
+    server = empty[1]
+    disk = f"/var/lib/postgresql/{server.version}"
+    server.become_primary()
+    server.shell(f"install -d -o postgres -g postgres {disk}/state && ln -s {disk}/state /var/lib/postgresql/.paas")
+    server.shell(f"mount -o remount,size=$(($(du -sk {disk} | cut -f1) + 1024))k {disk}")
+    server.shell(f"dd if=/dev/zero of={disk}/filled bs=4k 2>/dev/null", check=False)
+    try:
+        assert server.shell(f"df --output=avail {disk} | tail -n 1") == "0"
+        result = server.state("fenced")
+        assert result["fenced"] and not result["running"] and result["role"] == "follower"
+        assert not server.state("fenced")["changed"]
+        server.shell(f"systemctl start {server.unit}", check=False)
+        assert server.shell("pgrep -x postgres", check=False) == ""
+    finally:
+        server.shell(f"mount -o remount,size=50% {disk}; rm -f {disk}/filled")
+    result = server.state("promoted", lift_fence=True)
+    assert result["role"] == "primary" and not result["fenced"]
+
+
+def test_a_killed_recovery_does_not_stay(pair):
+    old, new, _third = pair
+    insert(old, 1, 10)
+    new.rows(10)
+    old.shell("pkill -KILL -x postgres")
+    old.state("fenced")
+    new.state("promoted")
+    insert(new, 101, 105)
+    program = f"/usr/lib/postgresql/{old.version}/bin/pg_ctl"
+    stub = f'#!/bin/sh\\n{program}.real "$@"\\ntouch /tmp/recovering\\nsleep 60\\n'
+    old.shell(f"mv {program} {program}.real && printf '{stub}' > {program} && chmod 755 {program}")
+    arguments = {
+        "_module": "pg_follower", "cluster": f"{old.version}/main", "state": "following", "on_divergence": "rewind",
+        "primary": {"host": new.address, "password": PASSWORD, "sslmode": "require"},
+    }
+    running = begin(old, arguments)
+    old.shell("for i in $(seq 300); do test -e /tmp/recovering && break; sleep 0.1; done; test -e /tmp/recovering", check=False)
+    kill_module(old, "sleep")
+    running.wait()
+    old.shell(f"rm /tmp/recovering; mv {program}.real {program}")
+    assert old.info()["running"]
+    with pytest.raises(Failed, match="only come back as a follower|not running"):
+        old.state("promoted")
+    result = old.follow(new, on_divergence="rewind")
+    assert result["streaming"] and not result["fenced"]
+    assert old.sql("SHOW listen_addresses") == "*"
+    old.rows(15)
+
+
+# What is told of a log
+
+
+def test_a_follower_that_is_cut_off_is_not_level(pair):
+    primary, follower, _third = pair
+    insert(primary, 1, 10)
+    follower.rows(10)
+    assert follower.info()["lag_bytes"] == 0
+    primary.shell(f"systemctl stop {primary.unit}")
+    follower.wait("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'", "0")
+    info = follower.info()
+    assert info["lag_seconds"] > 0 and info["lag_bytes"] is None and info["receive_lsn"] == info["replay_lsn"]
+
+
+def test_timelines_are_told_before_their_first_checkpoint(pair):
+    first, second, third = pair
+    third.follow(first)
+    first.sql("CREATE TABLE ballast AS SELECT repeat('x', 1000) FROM generate_series(1, 15000);")
+    insert(first, 1, 10)
+    second.rows(10)
+    third.rows(10)
+    first.shell("pkill -KILL -x postgres")
+    # Not by the module, which writes a checkpoint; the server's own takes minutes with that many pages.
+    second.sql("SELECT pg_promote()")
+    insert(second, 11, 20)
+    third.follow(second)
+    third.rows(20)
+    second.sql("DELETE FROM rows WHERE id = 20")
+    reached = second.sql("SELECT pg_current_wal_flush_lsn()")
+    forked = second.sql("SELECT pg_current_wal_flush_lsn() - 8192")
+    second.shell("pkill -KILL -x postgres")
+    third.rows(19)
+    third.wait("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'", "0")
+
+    assert "Latest checkpoint's TimeLineID:       1" in second.shell(f"/usr/lib/postgresql/{second.version}/bin/pg_controldata {second.data}")
+    told = second.info()
+    assert told["timeline"] == 2 and offset(forked) < offset(told["lsn"]) < offset(reached)
+    told = third.info()
+    assert told["timeline"] == 2 and told["receive_lsn"] == reached
+
+    third.state("detached")
+    third.sql("SELECT pg_promote()")
+    insert(third, 21, 30)
+    reached = third.sql("SELECT pg_current_wal_flush_lsn()")
+    third.shell("pkill -KILL -x postgres")
+    told = third.info()
+    assert told["timeline"] == 3 and offset(told["lsn"]) < offset(reached) < offset(told["lsn"]) + 8192
+
+
+def test_the_end_of_much_log_is_found_quickly(servers):
+    server = servers[1]
+    server.become_primary()
+    server.sql(ROLES)
+    server.sql("CHECKPOINT")
+    insert(server, 1, 1000000)
+    server.shell("pkill -KILL -x postgres")
+    started = time.monotonic()
+    told = server.module("pg_follower_info", timeout=2)
+    took = time.monotonic() - started
+    started = time.monotonic()
+    assert offset(told["lsn"]) == offset(last_record(server))
+    assert took < time.monotonic() - started
+    server.start()
+    server.sql("CHECKPOINT")
+    server.sql("SELECT pg_switch_wal()")
+    server.shell("pkill -KILL -x postgres")
+    assert offset(server.info()["lsn"]) == offset(last_record(server))

@@ -15,9 +15,11 @@ import pwd
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import time
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.multiregion.paas.plugins.module_utils._atomic import sync_folder, write_atomically
 from ansible_collections.multiregion.paas.plugins.module_utils._postgres import plan as p
@@ -28,7 +30,15 @@ from ansible_collections.multiregion.paas.plugins.module_utils._postgres.setting
     read_settings,
     with_settings,
 )
-from ansible_collections.multiregion.paas.plugins.module_utils._postgres.timeline import Fork, Position, format_lsn, parse_history, parse_lsn
+from ansible_collections.multiregion.paas.plugins.module_utils._postgres.timeline import (
+    Fork,
+    Position,
+    format_lsn,
+    newest_timeline,
+    parse_history,
+    parse_lsn,
+    segment_name,
+)
 
 _STATUS_QUERY = """
 SELECT json_build_object(
@@ -64,9 +74,12 @@ SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'slots',
   (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'wal_status', wal_status)), '[]') FROM pg_replication_slots))
 """
 
-# The default size of a file of the log. With another one, more or less than that is looked through, nothing else.
-_SEGMENT = 16 * 1024 * 1024
 _ALL_WAL = "1TB"
+# By this in its command line a server is known that only recovers, on the local socket, for us.
+_RECOVERY = "cluster_name=paas_recovery"
+# For what takes as long as it takes; the caller's own limit ends it.
+_NO_LIMIT = 7 * 86400.0
+_FENCED_LINE = "# It is fenced: only as a follower it comes back."
 
 
 def _literal(text: str) -> str:
@@ -91,15 +104,18 @@ class Cluster:
         self.log_file = f"/var/log/postgresql/postgresql-{self.version}-{self.short_name}.log"
         self.config_file = os.path.join(self.config_dir, "postgresql.conf")
         self.start_conf = os.path.join(self.config_dir, "start.conf")
-        self.data_dir = self._config().get("data_directory", f"/var/lib/postgresql/{self.version}/{self.short_name}").rstrip("/")
+        # Without links, as the server's processes show it, and so that what lies beside it is on the same disk.
+        self.data_dir = os.path.realpath(self._config().get("data_directory", f"/var/lib/postgresql/{self.version}/{self.short_name}"))
         self.clone_dir = self.data_dir + ".paas-clone"
         try:
-            self.owner: t.Optional[pwd.struct_passwd] = pwd.getpwnam("postgres")
+            postgres: t.Optional[pwd.struct_passwd] = pwd.getpwnam("postgres")
         except KeyError:
-            self.owner = None
-        home = self.owner.pw_dir if self.owner else "/var/lib/postgresql"
+            postgres = None
+        self.owner = self._data_owner() or postgres
+        home = postgres.pw_dir if postgres else "/var/lib/postgresql"
         self.state_dir = os.path.join(home, ".paas", f"{self.version}-{self.short_name}")
-        self._lock: t.Optional[t.IO[str]] = None
+        self._lock: t.Optional[int] = None
+        self._segment_size: t.Optional[int] = None
 
     @staticmethod
     def only() -> t.Optional[str]:
@@ -130,6 +146,19 @@ class Cluster:
     def installed(self) -> bool:
         return self.owner is not None and os.path.exists(self.program("postgres")) and os.path.exists(self.config_file)
 
+    def _data_owner(self) -> t.Optional[pwd.struct_passwd]:
+        """Debian's tools too run a server as whom its files belong to. Root's is an empty mount point."""
+        try:
+            uid = os.stat(self.data_dir).st_uid
+        except OSError:
+            return None
+        if uid == 0:
+            return None
+        try:
+            return pwd.getpwuid(uid)
+        except KeyError as error:
+            raise PostgresError(f"{self.data_dir} belongs to the user id {uid}, which this host has no name for") from error
+
     def require_installed(self) -> None:
         if self.owner is None or not os.path.exists(self.program("postgres")):
             raise PostgresError(f"PostgreSQL {self.version} is not installed on this host; install postgresql-{self.version}")
@@ -141,9 +170,14 @@ class Cluster:
 
         A run whose controller was killed goes on by itself for a while, so the next one waits for its end, as long as for anything else.
         """
-        self._own_dir(os.path.dirname(self.state_dir))
-        self._own_dir(self.state_dir)
-        self._lock = open(os.path.join(self.state_dir, "lock"), "w", encoding="utf-8")  # pylint: disable=consider-using-with
+        try:
+            # An owner other than `postgres` has to get through.
+            self._own_dir(os.path.dirname(self.state_dir), 0o711)
+            self._own_dir(self.state_dir)
+            self._lock = os.open(os.path.join(self.state_dir, "lock"), os.O_RDONLY | os.O_CREAT, 0o600)
+        except OSError:
+            # On a full disk, and a fence has to work there too. Nobody holds a lock that could not even be made.
+            self._lock = os.open(self.config_dir, os.O_RDONLY)
         deadline = time.monotonic() + self.timeout
         while True:
             try:
@@ -157,9 +191,9 @@ class Cluster:
                     ) from error
             time.sleep(0.2)
 
-    def _own_dir(self, path: str) -> None:
+    def _own_dir(self, path: str, mode: int = 0o700) -> None:
         if not os.path.isdir(path):
-            os.mkdir(path, 0o700)
+            os.mkdir(path, mode)
             self._own(path)
 
     def _own(self, path: str) -> None:
@@ -207,7 +241,7 @@ class Cluster:
             environment["PGPASSFILE"] = passfile
         as_owner: dict[str, t.Any] = {}
         if os.geteuid() == 0 and self.owner is not None:
-            as_owner = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": os.getgrouplist("postgres", self.owner.pw_gid)}
+            as_owner = {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": os.getgrouplist(self.owner.pw_name, self.owner.pw_gid)}
         what = os.path.basename(argv[0])
         try:
             if output is not None:
@@ -244,41 +278,76 @@ class Cluster:
     def postmaster(self) -> t.Optional[dict[str, str]]:
         """The running server's lock file, or None when nothing runs on this data directory."""
         lines = self._text(os.path.join(self.data_dir, "postmaster.pid")).splitlines()
-        if not lines or not lines[0].strip().isdigit() or int(lines[0]) not in self.processes():
+        if not lines or not lines[0].strip().isdigit():
+            return None
+        if int(lines[0]) not in self.processes():
+            if self._may_be_server(lines[0].strip()):
+                raise PostgresError(
+                    f"{self.data_dir}/postmaster.pid names the process {lines[0].strip()}, which runs and cannot be looked into;"
+                    " see by hand whether it is this cluster's server"
+                )
             return None
         lines += [""] * (8 - len(lines))
-        return {"pid": lines[0].strip(), "port": lines[3].strip(), "socket": lines[4].strip(), "status": lines[7].strip()}
+        return {
+            "pid": lines[0].strip(), "started": lines[2].strip(), "port": lines[3].strip(), "socket": lines[4].strip(), "status": lines[7].strip(),
+        }
 
     def processes(self) -> list[int]:
         """Every process of this server, also those that have outlived their postmaster: all of them live in its directory."""
+        try:
+            here = os.stat(self.data_dir)
+        except OSError:
+            return []
         found = []
-        with self._as_owner():
-            for entry in os.listdir("/proc"):
-                if not entry.isdigit():
-                    continue
-                try:
-                    if os.readlink(f"/proc/{entry}/cwd") != self.data_dir:
-                        continue
-                    if os.path.basename(os.readlink(f"/proc/{entry}/exe").split(" ")[0]) == "postgres":
-                        found.append(int(entry))
-                except OSError:
-                    continue
+        for entry in os.listdir("/proc"):
+            if entry.isdigit() and self._is_server(entry):
+                home = self._home(entry)
+                if home is not None and os.path.samestat(home, here):
+                    found.append(int(entry))
         return found
 
+    def _is_server(self, process: str) -> bool:
+        # A zombie has ended, and has no directory any more.
+        match = re.match(r"^\d+ \((postgres|postmaster)\) ([A-Za-z])", self._text(f"/proc/{process}/stat"))
+        return match is not None and match.group(2) not in "ZX"
+
+    def _may_be_server(self, process: str) -> bool:
+        """Whether a process that was not found may still be this cluster's server. Another cluster's has a directory, only not this one."""
+        hidden = not self._text(f"/proc/{process}/stat")
+        if not hidden and not self._is_server(process) or self._home(process) is not None:
+            return False
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return hidden or self._is_server(process)
+
+    def _home(self, process: str) -> t.Optional[os.stat_result]:
+        """A process's directory, None where it has ended or cannot be looked into. By what it is, as one directory can have many names."""
+        try:
+            owner = os.stat(f"/proc/{process}")
+            with self._as(owner.st_uid, owner.st_gid):
+                return os.stat(f"/proc/{process}/cwd")
+        except OSError:
+            return None
+
+    @staticmethod
     @contextlib.contextmanager
-    def _as_owner(self) -> t.Iterator[None]:
+    def _as(user: int, group: int) -> t.Iterator[None]:
         """Root may not look into another user's processes where it lacks CAP_SYS_PTRACE, as in containers; their owner may."""
-        if self.owner is None or os.geteuid() != 0:
+        if os.geteuid() != 0:
             yield
             return
-        group = os.getegid()
-        os.setegid(self.owner.pw_gid)
-        os.seteuid(self.owner.pw_uid)
+        before = os.getegid()
+        os.setegid(group)
+        os.seteuid(user)
         try:
             yield
         finally:
             os.seteuid(0)
-            os.setegid(group)
+            os.setegid(before)
 
     def query(self, sql: str, timeout: t.Optional[float] = None) -> str:
         server = self.postmaster()
@@ -303,10 +372,12 @@ class Cluster:
         marks = self.marks()
         common: dict[str, t.Any] = {
             "clone": self._clone_state(),
-            "fenced": "fenced" in marks,
+            "fenced": "fenced" in marks or self._held_fenced(),
             "detached": "detached" in marks,
             "detached_from": (marks.get("detached") or {}).get("from", ""),
             "rewinding": "rewinding" in marks,
+            "recovering": "recovering" in marks,
+            "promoting": "promoting" in marks,
             "start_disabled": self._start_mode() == "disabled",
         }
         try:
@@ -337,25 +408,122 @@ class Cluster:
         server = self.postmaster()
         if server is None:
             stopped = _stopped(control)
-            if not stopped and not common["rewinding"]:
-                stopped = {"position": self._end_of_log(control)}
-            return p.Current(**{**common, **stopped})
+            if stopped and control.get("Database cluster state") == "shut down in recovery":
+                timeline = self._timeline_at(stopped["position"].lsn, stopped["timeline"])
+                stopped = {"position": replace(stopped["position"], timeline=timeline), "timeline": timeline}
+            elif not stopped and not common["rewinding"]:
+                end = self._end_of_log(control)
+                stopped = {"position": end, "timeline": end.timeline if end else common["timeline"]}
+            return p.Current(**{**common, **stopped}, processes=bool(self.processes()))
+        common.update(running=True, processes=True, recovery_runs=_RECOVERY in self._text(f"/proc/{server['pid']}/cmdline"))
         status = self.status()
         if status is None:
-            return p.Current(**common, running=True)
-        return p.Current(**{**common, **_running(status, common["timeline"])}, running=True, accepting=True, exact=exact)
+            return p.Current(**common)
+        found = _running(status, common["timeline"], self._timeline_at)
+        if found["in_recovery"] and marks.get("promoting") and marks["promoting"] != self._run_of(server):
+            # A server that starts forgets that it was asked to promote itself.
+            found["promoting"] = False
+        return p.Current(**{**common, **found}, accepting=True, exact=exact)
+
+    @staticmethod
+    def _run_of(server: t.Mapping[str, str]) -> dict[str, str]:
+        """What tells one run of a server from another one."""
+        return {"pid": server["pid"], "started": server["started"]}
+
+    # Its log
+
+    def segment_size(self, control: t.Optional[t.Mapping[str, str]] = None) -> int:
+        if self._segment_size is None:
+            self._segment_size = int((control or self.control_data())["Bytes per WAL segment"])
+        return self._segment_size
+
+    def _wal(self, name: str = "") -> str:
+        return os.path.join(self.data_dir, "pg_wal", name)
+
+    def _wal_files(self) -> list[str]:
+        try:
+            return os.listdir(self._wal())
+        except OSError:
+            return []
+
+    def _history(self, timeline: int) -> tuple[Fork, ...]:
+        return parse_history(self._text(self._wal(f"{timeline:08X}.history")))
+
+    def _timeline_at(self, lsn: int, known: int) -> int:
+        """pg_control learns a follower's timeline late, at a restartpoint; the names of the log's own files tell it at once."""
+        return newest_timeline(known, lsn, self._wal_files(), self._history, self.segment_size())
 
     def _end_of_log(self, control: t.Mapping[str, str]) -> t.Optional[Position]:
         """Where the last record of a crashed server starts, by reading on from its last checkpoint as recovery would."""
-        timeline = int(control["Latest checkpoint's TimeLineID"])
-        last = self._last_record(timeline, control["Latest checkpoint's REDO location"])
-        return None if last is None else Position(timeline, last[0], record_start=True)
+        size = self.segment_size(control)
+        redo = parse_lsn(control["Latest checkpoint's REDO location"])
+        first = int(control["Latest checkpoint's TimeLineID"])
+        # A server that was promoted notes its timeline here before it takes writes, and its checkpoint comes later.
+        known = max(first, int(control["Min recovery ending loc's timeline"]))
+        timelines = {known}
+        if control.get("Database cluster state") not in p.PRIMARY_STATES:
+            timelines |= {int(name[:8], 16) for name in self._wal_files() if re.match(r"^[0-9A-F]{24}$", name) and int(name[:8], 16) > known}
+        for timeline in sorted(timelines, reverse=True):
+            history = self._history(timeline)
+            if timeline != first and first not in {fork.timeline for fork in history}:
+                continue
+            if timeline != known and known not in {fork.timeline for fork in history}:
+                continue
+            start = redo if timeline == first else max(redo, history[-1].lsn)
+            last = self._last_from(timeline, start, size)
+            if last is not None:
+                return Position(timeline, last, record_start=True)
+        return None
 
-    def _last_record(self, timeline: int, start: str) -> t.Optional[tuple[int, str]]:
-        """Position and description of the last record from `start` on. pg_waldump ends with an error where the log does."""
-        argv = [self.program("pg_waldump"), "-p", os.path.join(self.data_dir, "pg_wal"), "-t", str(timeline), "-s", start]
+    def _last_from(self, timeline: int, start: int, size: int) -> t.Optional[int]:
+        """Where the last record at or after `start` begins. There may be gigabytes in between: only the last file with log is read."""
+        first = last = start // size
+        if not self._is_filled(timeline, first, size):
+            return None
+        while self._is_filled(timeline, last + 1, size):
+            last += 1
+        for segment in range(last, first - 1, -1):
+            # One file back where no record begins in this one, as the end of a long one.
+            found = self._last_in(timeline, max(start, segment * size), (last + 1) * size)
+            if found is not None:
+                return found
+        return None
+
+    def _is_filled(self, timeline: int, segment: int, size: int) -> bool:
+        """Whether log was written into this file since it got its name: a recycled one still begins with the address it had before."""
+        header = struct.Struct("=HHIQ")
         try:
-            text = self.run(argv, ok=(0, 1))
+            with open(self._wal(segment_name(timeline, segment, size)), "rb") as handle:
+                return header.unpack(handle.read(header.size))[3] == segment * size
+        except (OSError, struct.error):
+            return False
+
+    def _last_in(self, timeline: int, start: int, end: int) -> t.Optional[int]:
+        try:
+            self.run(self._waldump(timeline, start, end, "-q"))
+        except CommandFailed as error:
+            match = re.search(r"error in WAL record at ([0-9A-F]+/[0-9A-F]+)", error.output)
+            if match is not None:
+                return parse_lsn(match.group(1)) if parse_lsn(match.group(1)) >= start else None
+        except PostgresError:
+            return None
+        # The log fills the file to its end: that is no error.
+        for near in (max(start, end - 65536), start):
+            last = self._last_record(timeline, near, end)
+            if last is not None:
+                return last[0]
+        return None
+
+    def _waldump(self, timeline: int, start: int, end: int, *options: str) -> list[str]:
+        """With the files' names: without them it takes the first one that it sees for an example, and fails where that is still empty."""
+        size = self.segment_size()
+        names = [segment_name(timeline, segment, size) for segment in (start // size, (end - 1) // size)]
+        return [self.program("pg_waldump"), *options, "-p", self._wal(), "-s", format_lsn(start), *names]
+
+    def _last_record(self, timeline: int, start: int, end: int) -> t.Optional[tuple[int, str]]:
+        """Position and description of the last record from `start` on, up to the end of the file before `end`."""
+        try:
+            text = self.run(self._waldump(timeline, start, end), ok=(0, 1))
         except PostgresError:
             return None
         last = text.rstrip().rpartition("\n")[2]
@@ -373,6 +541,9 @@ class Cluster:
             if word:
                 return word
         return "auto"
+
+    def _held_fenced(self) -> bool:
+        return _FENCED_LINE in self._text(self.start_conf) and self._start_mode() == "disabled"
 
     def clone_progress(self) -> t.Optional[str]:
         """The last line of a running base backup's progress."""
@@ -459,18 +630,33 @@ class Cluster:
         os.unlink(os.path.join(self.data_dir, "standby.signal"))
         sync_folder(self.data_dir)
 
-    def hold_down(self, **marks: t.Any) -> None:
-        """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot."""
-        before = self._start_mode()
-        self.mark(start=before if before != "disabled" else self.marks().get("start"), **marks)
-        self.write(self.start_conf, "# Held down by pg_follower; state=following releases it.\ndisabled\n", 0o644)
+    def hold_down(self, fenced: bool = False) -> None:
+        """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot.
+
+        It also says that the server is fenced and how it was started before: it is on another disk than the marks as a rule, which may be full.
+        """
+        lines = ["# Held down by pg_follower; state=following releases it."]
+        if fenced or self._held_fenced():
+            lines.append(_FENCED_LINE)
+        self.write(self.start_conf, "\n".join([*lines, f"# Before: {self._start_before()}", "disabled", ""]), 0o644)
         self._daemon_reload()
+        if fenced:
+            with contextlib.suppress(OSError):
+                self.mark(fenced=True)
+
+    def _start_before(self) -> str:
+        """How the server was started before it was held down."""
+        mode = self._start_mode()
+        if mode != "disabled":
+            return mode
+        match = re.search(r"^# Before: (\w+)$", self._text(self.start_conf), re.MULTILINE)
+        return match.group(1) if match else self.marks().get("start") or "auto"
 
     def release(self) -> None:
         if self._start_mode() == "disabled":
-            self.write(self.start_conf, (self.marks().get("start") or "auto") + "\n", 0o644)
+            self.write(self.start_conf, self._start_before() + "\n", 0o644)
             self._daemon_reload()
-        self.mark(start=None, fenced=None, detached=None, rewinding=None)
+        self.mark(start=None, fenced=None, detached=None, rewinding=None, recovering=None, promoting=None)
 
     def _systemd(self) -> bool:
         return os.path.isdir("/run/systemd/system") and os.geteuid() == 0
@@ -520,7 +706,8 @@ class Cluster:
         """Fast, so that every connected follower gets all of it; then by force, also when the processes are frozen."""
         server = self.postmaster()
         if server is not None:
-            os.kill(int(server["pid"]), signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(server["pid"]), signal.SIGINT)
             deadline = time.monotonic() + self.timeout
             while self.processes() and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -546,19 +733,41 @@ class Cluster:
 
     def recover(self) -> None:
         """Recover as a follower without an upstream, on the local socket only, and stop cleanly: then pg_control tells the end."""
-        options = f"-c config_file={self.config_file} -c listen_addresses= -c primary_conninfo= -c wal_keep_size={_ALL_WAL}"
-        self.run(
-            [self.program("pg_ctl"), "-D", self.data_dir, "-s", "-w", "-t", str(int(self.timeout)), "-l", self.log_file, "-o", options, "start"],
-            timeout=self.timeout + 5,
-            output=os.path.join(self.state_dir, "recover.log"),
-        )
-        self.await_ready()
-        self.restartpoint()
-        self.stop()
+        self.mark(recovering=True)
+        options = f"-c config_file={self.config_file} -c {_RECOVERY} -c listen_addresses= -c primary_conninfo= -c wal_keep_size={_ALL_WAL}"
+        try:
+            try:
+                self.run(
+                    [self.program("pg_ctl"), "-D", self.data_dir, "-s", "-w", "-t", str(int(self.timeout)), "-l", self.log_file, "-o", options, "start"],
+                    timeout=self.timeout + 5,
+                    output=os.path.join(self.state_dir, "recover.log"),
+                )
+            except CommandFailed:
+                # Not ready in this time is no failure: how long it takes depends on how much log there is.
+                if self.postmaster() is None:
+                    raise
+            self._await_recovered()
+            self.restartpoint(_NO_LIMIT)
+        finally:
+            # It runs outside systemd and with its own settings; nobody else can make use of it.
+            self.stop()
+        self.mark(recovering=None)
 
-    def restartpoint(self) -> None:
+    def _await_recovered(self) -> None:
+        """As long as it gets on. One that waits for log which it has not got never comes to an end by itself."""
+        deadline = time.monotonic() + self.timeout
+        while self.status() is None:
+            if self.postmaster() is None:
+                raise PostgresError(f"the cluster {self.name} does not recover. " + "; ".join(self.log_errors()))
+            if not any(re.search(r" startup +waiting for ", self._text(f"/proc/{process}/cmdline")) for process in self.processes()):
+                deadline = time.monotonic() + self.timeout
+            if time.monotonic() >= deadline:
+                raise PostgresError(f"the cluster {self.name} does not recover, it waits for log that it has not got. " + "; ".join(self.log_errors()))
+            time.sleep(0.1)
+
+    def restartpoint(self, timeout: t.Optional[float] = None) -> None:
         # The first may find a checkpoint to copy; a second one finds none and stores how far replay has come, with its timeline.
-        self.query("CHECKPOINT; CHECKPOINT;")
+        self.query("CHECKPOINT; CHECKPOINT;", timeout)
 
     def discard_clone(self) -> None:
         if os.path.lexists(self.clone_dir):
@@ -608,6 +817,13 @@ class Cluster:
             argv += ["--restore-target-wal", f"--config-file={self.config_file}"]
         self.run(argv, passfile=passfile, output=os.path.join(self.state_dir, "rewind.log"))
 
+    def mark_promoting(self) -> None:
+        """Before it is asked, and on the disk: from then on it may promote itself, whatever becomes of this run."""
+        server = self.postmaster()
+        if server is None:
+            raise PostgresError(f"the cluster {self.name} is not running")
+        self.mark(promoting=self._run_of(server))
+
     def promote(self) -> None:
         if self.query(f"SELECT pg_promote(true, {max(1, int(self.timeout))});", timeout=self.timeout + 5) != "t":
             raise PostgresError(f"the cluster {self.name} was not promoted within {self.timeout:.0f} seconds")
@@ -627,9 +843,12 @@ class Cluster:
         if answer[1] != "t" or answer[4] != "t":
             return False
         replayed, timeline = parse_lsn(answer[0]), max(int(answer[2]), int(answer[3]))
-        # Within the segment of the last record, and near it: pg_waldump finds the first record after any position by itself.
-        start = max((replayed - 1) // _SEGMENT * _SEGMENT, replayed - 1 - 65536)
-        last = self._last_record(timeline, format_lsn(start))
+        # Near the last record: pg_waldump finds the first record after any position by itself, and ends with an error where the log does.
+        timeline = self._timeline_at(replayed, timeline)
+        size = self.segment_size()
+        near = max(0, replayed - 1 - 65536)
+        # One file back only where the record begins there: after a switch of the log the end of a file is empty.
+        last = self._last_record(timeline, max((replayed - 1) // size * size, near), replayed) or self._last_record(timeline, near, replayed)
         return last is not None and last[1].startswith("CHECKPOINT_SHUTDOWN ") and last[0] < replayed
 
     def drop_slots(self, names: t.Sequence[str]) -> list[str]:
@@ -662,21 +881,24 @@ def _stopped(control: t.Mapping[str, str]) -> dict[str, t.Any]:
     return {}
 
 
-def _running(status: t.Mapping[str, t.Any], timeline: int) -> dict[str, t.Any]:
+def _running(status: t.Mapping[str, t.Any], timeline: int, timeline_at: t.Callable[[int, int], int]) -> dict[str, t.Any]:
     receiver = status["receiver"] or {}
     if status["in_recovery"]:
         timeline = max(timeline, status["recovery_timeline"] or 0, receiver.get("timeline") or 0)
         ends = [parse_lsn(text) for text in (status["receive_lsn"], status["replay_lsn"]) if text]
+        if ends:
+            timeline = timeline_at(max(ends), timeline)
         position = Position(timeline, max(ends)) if ends else None
     else:
         timeline = int(status["current_file"][:8], 16)
         position = Position(timeline, parse_lsn(status["current_lsn"]))
     receive = parse_lsn(status["receive_lsn"]) if status["receive_lsn"] else None
     replay = parse_lsn(status["replay_lsn"]) if status["replay_lsn"] else None
+    streaming = receiver.get("status") == "streaming" and _from(receiver, status["conninfo"])
     lag: t.Optional[float] = None
     if status["in_recovery"]:
-        # The age of the last transaction says nothing while the primary is idle: level is level.
-        lag = 0.0 if receive is not None and receive == replay else status["replay_age"]
+        # The age of the last transaction says nothing while the primary is idle. One that receives nothing knows nothing of its primary.
+        lag = 0.0 if streaming and receive is not None and receive == replay else status["replay_age"]
     return {
         "in_recovery": status["in_recovery"],
         "timeline": timeline,
@@ -684,7 +906,7 @@ def _running(status: t.Mapping[str, t.Any], timeline: int) -> dict[str, t.Any]:
         "receive_lsn": receive,
         "replay_lsn": replay,
         "lag_seconds": lag,
-        "streaming": receiver.get("status") == "streaming" and _from(receiver, status["conninfo"]),
+        "streaming": streaming,
         "conninfo": status["conninfo"],
         "slot_name": status["slot_name"],
         "slots": tuple(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 import typing as t
 from dataclasses import dataclass, replace
@@ -87,6 +88,12 @@ class Follower:
 
     def run(self) -> tuple[p.Current, p.Current, str]:
         """The cluster before, after, and the gravest thing done. In check mode `after` is what is foreseen."""
+        try:
+            return self._run()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PostgresError(f"the cluster {self.cluster.name}: {error}") from error
+
+    def _run(self) -> tuple[p.Current, p.Current, str]:
         if self.check and self.request.state == "following" and not self.cluster.installed:
             # An earlier task would have installed it by now.
             nothing = p.Current()
@@ -94,8 +101,12 @@ class Follower:
             return nothing, replace(nothing, data=p.CLUSTER, running=True, in_recovery=True), "cloned"
         self.cluster.require_installed()
         if not self.check:
+            # Whoever holds the lock may be promoting it.
+            self.promotion_begun = True
             self.cluster.lock()
+        self.promotion_begun = "promoting" in self.cluster.marks()
         before = current = self.cluster.read()
+        self.promotion_begun = current.promoting
         action, exact = "none", False
         desired = p.Desired(
             state=self.request.state,
@@ -118,19 +129,48 @@ class Follower:
             self.steps += [step.tell for step in planned.steps]
             if self.check:
                 return before, self._foreseen(current, desired, planned, upstream), action
-            for step in planned.steps:
-                if step.do == "rewind":
-                    action = p.gravest(action, self._rewind(step, upstream))
-                else:
-                    getattr(self, "_do_" + step.do)(step, current, upstream)
-                exact = exact or step.do == "restartpoint"
+            if self.request.state == "fenced":
+                self._fence(planned.steps, current)
+            else:
+                for step in planned.steps:
+                    if step.do == "rewind":
+                        action = p.gravest(action, self._rewind(step, upstream))
+                    else:
+                        self._do(step, current, upstream)
+                    exact = exact or step.do == "restartpoint"
             if planned.steps:
                 current = self.cluster.read(exact)
             if not planned.again:
                 break
         else:
             raise PostgresError(f"the cluster {self.cluster.name} does not settle; the last steps were: " + "; ".join(self.steps[-6:]))
+        if self.request.state == "fenced" and (current.running or current.processes):
+            raise PostgresError(f"the cluster {self.cluster.name} is held down, but it runs again or still")
+        known = current.running and current.in_recovery is not None and not (current.in_recovery and current.promoting)
+        if known and "promoting" in self.cluster.marks():
+            # It has promoted itself, or was restarted and has forgotten it.
+            self.cluster.mark(promoting=None)
+            self.promotion_begun = self.request.state == "promoted"
         return before, current, action
+
+    def _do(self, step: p.Step, current: p.Current, upstream: t.Any = None) -> None:
+        getattr(self, "_do_" + step.do)(step, current, upstream)
+
+    def _fence(self, steps: t.Sequence[p.Step], current: p.Current) -> None:
+        """Whatever cannot be written, the server stops: a full disk must not keep it writable. It is tried again after the stop."""
+        postponed = []
+        for number, step in enumerate(steps):
+            try:
+                self._do(step, current)
+            except OSError as error:
+                if all(later.do != "stop" for later in steps[number:]):
+                    raise PostgresError(f"{self.cluster.name} is stopped, but not done is: {step.tell}. {error}") from error
+                postponed.append(step)
+        for step in postponed:
+            try:
+                self._do(step, current)
+            except OSError as error:
+                raise PostgresError(f"{self.cluster.name} is stopped, but not done is: {step.tell}. {error}") from error
 
     def _foreseen(self, current: p.Current, desired: p.Desired, planned: p.Plan, upstream: t.Optional[p.Upstream]) -> p.Current:
         if not planned.steps:
@@ -244,10 +284,13 @@ class Follower:
         self.cluster.remove_standby_signal()
 
     def _do_promote(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        self.cluster.mark_promoting()
         self.promotion_begun = True
         self.cluster.promote()
 
     def _do_checkpoint(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        # It is the primary by now, also where an earlier run has promoted it.
+        self.promotion_begun = True
         self.cluster.query("CHECKPOINT;")
 
     def _do_restartpoint(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
@@ -307,7 +350,7 @@ class Follower:
             current = self.cluster.read()
             # The rewind's slot exists by now, whatever the primary said before.
             for follow in p.reclone(current, replace(upstream, slot_exists=True)):
-                getattr(self, "_do_" + follow.do)(follow, current, replace(upstream, slot_exists=True))
+                self._do(follow, current, replace(upstream, slot_exists=True))
             self.cluster.mark(rewinding=None)
             return "recloned"
         return "rewound"
@@ -324,7 +367,7 @@ def report(cluster: Cluster, current: p.Current) -> dict[str, t.Any]:
         status = cluster.status()
         followers = status["followers"] if status else []
     lag_bytes: t.Optional[int] = None
-    if current.receive_lsn is not None and current.replay_lsn is not None:
+    if current.streaming and current.receive_lsn is not None and current.replay_lsn is not None:
         lag_bytes = max(0, current.receive_lsn - current.replay_lsn)
     primary = parse_conninfo(current.conninfo) if current.conninfo else {}
     return {

@@ -76,6 +76,10 @@ class Current:
     detached: bool = False
     detached_from: str = ""
     rewinding: bool = False
+    recovering: bool = False  # a recovery out of reach was begun and has not ended
+    recovery_runs: bool = False
+    promoting: bool = False  # it was asked to promote itself and may do so at any time
+    processes: bool = False  # also those that have outlived their postmaster
     start_disabled: bool = False
 
     @property
@@ -84,7 +88,11 @@ class Current:
             return "absent"
         if self.running and self.in_recovery is not None:
             return "follower" if self.in_recovery else "primary"
-        return "follower" if self.standby_signal or self.rewinding else "primary"
+        if self.running and self.control_state in ("in production", "shutting down") and not self.backup_label:
+            # A fence writes standby.signal before the stop. Until then the server is what it was, also while it does not answer.
+            return "primary"
+        held = self.fenced and self.start_disabled and not self.running
+        return "follower" if self.standby_signal or self.rewinding or held else "primary"
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,9 @@ def gravest(*actions: str) -> str:
 def plan(current: Current, desired: Desired, upstream: t.Optional[Upstream] = None) -> Plan:
     if desired.state == "fenced":
         return _fence(current)
+    if current.recovery_runs:
+        # Ours alone and out of reach; it obeys its command line and not its configuration.
+        return Plan((Step("stop", "Stop the recovery that a killed run has left behind"),), "attached", again=True)
     if desired.state == "promoted":
         return _promote(current, desired)
     if desired.state == "detached":
@@ -156,10 +167,11 @@ def _fence(current: Current) -> Plan:
     steps = []
     if not current.fenced or not current.start_disabled:
         steps.append(Step("hold_down", "Keep the server from being started"))
-    if current.running:
-        steps.append(Step("stop", "Stop the server"))
+    # Before the stop, so that a host that dies in between does not come up writable. A running server does not look at it.
     if not current.standby_signal:
         steps.append(Step("write_standby_signal", "Write standby.signal, so that it never comes up writable"))
+    if current.running or current.processes:
+        steps.append(Step("stop", "Stop the server"))
     if current.conninfo:
         steps.append(Step("configure", "Clear primary_conninfo"))
     return Plan(tuple(steps), "fenced" if steps else "none")
@@ -212,12 +224,13 @@ def _promote(current: Current, desired: Desired) -> Plan:
 
 def _put_back(current: Current) -> Plan:
     """A primary that was fenced for a switchover which then did not take place."""
+    signal = (Step("remove_standby_signal", "Remove standby.signal"),) if current.standby_signal else ()
+    if current.running and current.in_recovery is False:
+        # The fence was killed before the stop.
+        return Plan((*signal, _START[0]), "promoted")
     if current.running or current.rewinding or current.control_state not in PRIMARY_STATES:
         raise Refused(f"the fence is not lifted: only a stopped server that was a primary can be put back, its state is {current.control_state}")
-    steps = []
-    if current.standby_signal:
-        steps.append(Step("remove_standby_signal", "Remove standby.signal"))
-    return Plan((*steps, *_START), "promoted")
+    return Plan((*signal, *_START), "promoted")
 
 
 def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
@@ -242,6 +255,9 @@ def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
             f"this is another cluster: its system identifier is {current.system_identifier},"
             f" the primary's {upstream.system_identifier}. Nothing was changed; move it away by hand if it is not needed"
         )
+    if current.running and current.promoting:
+        # Only a restart takes that back. Else it would leave its primary some time later, writable.
+        return Plan((Step("stop", "Stop the server, as it was asked to promote itself"),), "attached", again=True)
     if current.rewinding:
         return _diverged(current, desired, upstream, "a rewind of it was interrupted", FOLLOW)
     if current.running and not current.accepting:
@@ -319,7 +335,7 @@ _START = (
 
 def _recover(current: Current, desired: Desired, upstream: Upstream) -> Plan:
     """A server that crashed tells how far its log reaches only after recovery; as a follower it stays read-only in it."""
-    if current.standby_signal and (current.backup_label or current.control_state == "in archive recovery"):
+    if current.standby_signal and (current.backup_label or current.control_state == "in archive recovery") and not current.recovering:
         # It has been a follower. It may need the primary to become consistent, and refuses by itself what it cannot follow.
         return Plan((*_configure(current, desired, upstream), *_START), "attached", again=True)
     steps = []

@@ -59,6 +59,24 @@ def parse_history(text: str) -> tuple[Fork, ...]:
     return tuple(forks)
 
 
+def segment_name(timeline: int, segment: int, size: int) -> str:
+    """The log's file that holds the bytes from `segment * size` on."""
+    return f"{timeline:08X}{segment * size >> 32:08X}{segment % ((1 << 32) // size):08X}"
+
+
+def newest_timeline(known: int, lsn: int, files: t.Iterable[str], history: t.Callable[[int], t.Sequence[Fork]], size: int) -> int:
+    """The timeline of a server whose log reaches `lsn`: the newest one that has a file with the byte before it and descends from `known`."""
+    segment = max(0, lsn - 1) // size
+    found = [int(name[:8], 16) for name in files if len(name) == 24 and name[8:] == segment_name(0, segment, size)[8:]]
+    for timeline in sorted(found, reverse=True):
+        if timeline > known:
+            forks = history(timeline)
+            # One that begins only after that is not what the server is on.
+            if known in {fork.timeline for fork in forks} and forks[-1].lsn <= lsn:
+                return timeline
+    return known
+
+
 FOLLOW = "follow"
 DIVERGED = "diverged"
 AHEAD = "ahead"

@@ -182,6 +182,23 @@ def test_a_crashed_primary_never_starts_writable():
             assert done[0] == "write_standby_signal"
 
 
+def test_an_own_recovery_that_was_left_behind_is_stopped_first():
+    recovering = replace(CRASHED, running=True, accepting=True, in_recovery=True, standby_signal=True, recovering=True, recovery_runs=True)
+    for desired in (FOLLOWING, DETACHED, p.Desired("promoted")):
+        assert steps(recovering, desired) == ["stop"] and p.plan(recovering, desired, UPSTREAM).again
+    assert steps(recovering, FENCED) == ["hold_down", "stop"]
+
+
+def test_an_own_recovery_that_was_killed_is_done_again_out_of_reach():
+    killed = replace(CRASHED, control_state="in archive recovery", standby_signal=True, recovering=True)
+    assert steps(killed) == ["recover"]
+
+
+def test_one_that_was_asked_to_promote_itself_follows_only_after_a_restart():
+    assert steps(replace(RUNNING, promoting=True)) == ["stop"] and p.plan(replace(RUNNING, promoting=True), FOLLOWING, UPSTREAM).again
+    assert steps(replace(STOPPED, promoting=True)) == ["release", "start", "await_ready"]
+
+
 # Following: diverged
 
 DIVERGED = replace(RUNNING, position=Position(1, 250), streaming=False, conninfo="", slot_name="", exact=True)
@@ -288,6 +305,13 @@ def test_a_fence_is_lifted_from_a_primary_only():
             steps(replace(fenced, **not_one), lifting)
 
 
+def test_a_half_fence_is_lifted_from_a_primary_that_runs_on():
+    half = replace(PRIMARY, fenced=True, start_disabled=True, standby_signal=True)
+    assert steps(half, replace(PROMOTED, lift_fence=True)) == ["remove_standby_signal", "release"]
+    with pytest.raises(Refused, match="fenced"):
+        steps(half, PROMOTED)
+
+
 def test_a_primary_stays_one():
     assert p.plan(PRIMARY, PROMOTED) == p.Plan()
 
@@ -340,7 +364,7 @@ FENCED = p.Desired("fenced")
 
 
 def test_the_start_is_barred_before_the_stop():
-    assert steps(PRIMARY, FENCED) == ["hold_down", "stop", "write_standby_signal"]
+    assert steps(PRIMARY, FENCED) == ["hold_down", "write_standby_signal", "stop"]
     assert steps(RUNNING, FENCED) == ["hold_down", "stop", "configure"]
     assert steps(CRASHED, FENCED) == ["hold_down", "write_standby_signal"]
     assert action(PRIMARY, FENCED) == "fenced"
@@ -351,6 +375,11 @@ def test_a_half_fenced_server_is_finished():
     assert steps(half, FENCED) == ["write_standby_signal"]
     assert p.plan(replace(half, standby_signal=True), FENCED) == p.Plan()
     assert steps(replace(half, standby_signal=True, start_disabled=False), FENCED) == ["hold_down"]
+
+
+def test_what_has_outlived_its_postmaster_is_stopped_too():
+    assert steps(replace(CRASHED, processes=True), FENCED) == ["hold_down", "write_standby_signal", "stop"]
+    assert steps(replace(CRASHED, fenced=True, start_disabled=True, standby_signal=True, processes=True), FENCED) == ["stop"]
 
 
 def test_nothing_cannot_be_fenced():
@@ -407,6 +436,12 @@ def test_the_gravest_action_is_told():
     [
         (p.Current(), "absent"), (p.Current(data=p.FOREIGN), "absent"), (RUNNING, "follower"), (PRIMARY, "primary"), (SHUT_DOWN, "primary"),
         (replace(SHUT_DOWN, standby_signal=True), "follower"), (STOPPED, "follower"), (replace(SHUT_DOWN, rewinding=True), "follower"),
+        (replace(CRASHED, fenced=True, start_disabled=True), "follower"),
+        # Half fenced: it runs on as what it was, and what does not answer may only be frozen.
+        (replace(PRIMARY, fenced=True, start_disabled=True, standby_signal=True), "primary"),
+        (replace(PRIMARY, accepting=False, in_recovery=None, fenced=True, start_disabled=True, standby_signal=True), "primary"),
+        (replace(RUNNING, accepting=False, in_recovery=None), "follower"),
+        (replace(RUNNING, accepting=False, in_recovery=None, control_state="in production", backup_label=True), "follower"),
     ],
 )
 def test_roles(current, role):

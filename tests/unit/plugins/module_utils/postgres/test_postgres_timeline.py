@@ -15,8 +15,10 @@ from ansible_collections.multiregion.paas.plugins.module_utils._postgres.timelin
     Position,
     compare,
     format_lsn,
+    newest_timeline,
     parse_history,
     parse_lsn,
+    segment_name,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +97,37 @@ def test_following_never_loses_anything(timeline, lsn, record_start, upstream_ti
 def test_the_reason_names_both_places():
     _unused, why = compare(Position(1, 0x3000148), 2, 0x4000000, (Fork(1, 0x3000000),))
     assert why == "its log reaches 0/3000148 of timeline 1, which the primary left at 0/3000000 for timeline 2"
+
+
+SIZE = 16 << 20
+
+
+def test_the_names_of_the_files():
+    assert segment_name(2, 0x105, SIZE) == "000000020000000100000005"
+    assert segment_name(2, 0xFF, SIZE) == "0000000200000000000000FF"
+    assert segment_name(1, 5, 64 << 20) == "000000010000000000000005"
+
+
+HISTORIES = {2: (Fork(1, 0x3000100),), 3: (Fork(1, 0x3000100), Fork(2, 0x3000200)), 7: (Fork(6, 0x2000000),)}
+
+
+def newest(known, lsn, *files):
+    return newest_timeline(known, lsn, [*files, "archive_status", "00000003.history"], lambda timeline: HISTORIES.get(timeline, ()), SIZE)
+
+
+def test_a_file_tells_the_timeline_before_pg_control_does():
+    files = [segment_name(timeline, 3, SIZE) for timeline in (1, 2, 3)]
+    assert newest(1, 0x3000250, *files) == newest(2, 0x3000250, *files) == newest(3, 0x3000250, *files) == 3
+    assert newest(1, 0x3000250, *files[:2]) == 2
+    assert newest(1, 0x3000250) == 1
+
+
+def test_the_byte_before_the_position_counts():
+    assert newest(1, 0x4000000, segment_name(2, 3, SIZE)) == 2
+    assert newest(1, 0x4000000, segment_name(2, 4, SIZE)) == 1
+
+
+def test_a_timeline_that_began_later_or_elsewhere_is_not_the_one():
+    files = [segment_name(timeline, 3, SIZE) for timeline in (1, 2, 3, 5, 7)]
+    assert newest(1, 0x3000150, *files) == 2
+    assert newest(1, 0x3000050, *files) == 1
