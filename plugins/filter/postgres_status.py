@@ -48,7 +48,8 @@ _value:
   description:
     - One row a host with C(host), C(region), C(role), C(state), C(timeline), C(follows), C(lag_bytes), C(lag_seconds), C(slots),
       C(slots_kept_bytes), C(fenced), C(detached), C(details) (C(system_identifier) and the C(slots)) and C(problems).
-    - C(lag_bytes) is how far it is behind the primary, or, while the primary gives no answer, what it has received and not replayed.
+    - C(lag_bytes) is how far it is behind the primary, or, while the primary gives no answer, what it has received and not
+      replayed; null where it is cut off.
     - C(slots_kept_bytes) is the disk that log takes which the server keeps for the slot that is furthest behind.
   type: list
   elements: dict
