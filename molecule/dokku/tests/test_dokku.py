@@ -117,7 +117,21 @@ def test_push_of_half_an_estate_is_refused(host, words, refused):
 
 def test_a_plugin_is_at_its_pin(host):
     """It was installed at 1.0.0; the side effect moved it, half undid it and asked for it from elsewhere."""
-    rows = json.loads(host.run("dokku plugin:list --format json").stdout)
-    (row,) = [row for row in rows if row["name"] == "tidy"]
-    assert (row["version"], row["enabled"]) == ("1.1.0", True)
+    folder = "/var/lib/dokku/plugins/available/tidy"
+    assert host.check_output(f"git -c safe.directory={folder} -C {folder} describe --tags") == "1.1.0"
+    assert host.file("/var/lib/dokku/plugins/enabled/tidy").is_symlink
+    assert host.file(f"{folder}/.paas-version").content_string == "1.1.0"
     assert "came from file:///var/tmp/dokku-tidy" in host.file("/var/tmp/refused.json").content_string
+
+
+def test_a_trigger_that_a_killed_run_left_out_runs_once(host):
+    assert host.file("/var/tmp/dokku-tidy.installed").content_string == "1.1.0\n"
+
+
+def test_a_deployer_s_old_key_is_gone(host):
+    """The side effect gave ana another key under her name."""
+    found = {row["name"]: row["fingerprint"] for row in json.loads(host.check_output("dokku ssh-keys:list --format json"))}
+    assert found == {
+        "ana": "SHA256:vYV1Uz1s1NVOWz1Miv61cFJ3JTPSGRDlNbzQFHY/pes",
+        "ben": "SHA256:SWXef+VcjhdeoC8WieetHFZ3oAabke6NkjKuqa74+VA",
+    }

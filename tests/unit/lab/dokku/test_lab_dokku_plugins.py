@@ -62,3 +62,31 @@ def test_what_dokku_refuses(sandbox, repository):
     assert sandbox.shell("dokku plugin:update tidy no-such-release").rc == 1
     assert "please update Dokku" in sandbox.shell("dokku plugin:update git 1.0.0").err
     assert "not enabled or installed" in sandbox.shell("dokku plugin:update absent 1.0.0").err
+
+
+def test_a_plugin_without_a_version_has_its_state_for_one(sandbox, repository):
+    toml = sandbox.lib / "plugins" / "available" / "tidy" / "plugin.toml"
+    before = toml.read_text()
+    try:
+        toml.write_text('[plugin]\ndescription = "tidies up"\n')
+        row = listed(sandbox)
+        assert (row["version"], row["enabled"], row["description"]) == ("enabled", False, "up")
+        toml.write_text("[plugin]\n")
+        assert listed(sandbox) is None
+    finally:
+        toml.write_text(before)
+
+
+def test_install_without_a_name_triggers_them_all(sandbox, repository):
+    done = sandbox.shell("dokku plugin:install")
+    assert (done.rc, done.out) == (0, "install 1.1.0\n")
+
+
+def test_nothing_of_a_plugin_stays(sandbox, repository):
+    url, _commits = repository
+    done = sandbox.shell("dokku plugin:uninstall tidy")
+    assert done.rc == 0 and "Plugin tidy uninstalled" in done.out
+    assert listed(sandbox) is None
+    assert not (sandbox.lib / "plugins" / "available" / "tidy").exists() and not (sandbox.lib / "plugins" / "enabled" / "tidy").is_symlink()
+    assert "not currently installed" in sandbox.shell("dokku plugin:uninstall tidy").err
+    assert sandbox.shell(f"dokku plugin:install {url} --committish 1.0.0 --name tidy").rc == 0

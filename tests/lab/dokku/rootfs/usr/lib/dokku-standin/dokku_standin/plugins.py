@@ -57,14 +57,25 @@ def names() -> list[str]:
     return sorted({*CORE_PLUGINS, *others})
 
 
+def line(row: dict) -> str:
+    """As `plugn list` prints it."""
+    return f"  {row['name']:<20} {row['version']:<5} {'enabled' if row['enabled'] else 'disabled':<10} {row['description']}"
+
+
 def cmd_list(args: list[str]) -> None:
     options, _rest = flags("plugin:list", args, (), ("format",))
     rows = [describe(name) for name in names()]
-    if options.get("format") == "json":
-        out(json.dumps(rows, separators=(",", ":")))
+    if options.get("format") != "json":
+        for row in rows:
+            out(line(row))
         return
+    # Dokku takes these lines apart at their blanks, so a plugin without a version has its state for one, or is left out.
+    told = []
     for row in rows:
-        out(f"  {row['name']:<20} {row['version']} {'enabled' if row['enabled'] else 'disabled':<10} {row['description']}")
+        words = line(row).split()
+        if len(words) >= 3:
+            told.append({**row, "version": words[1], "enabled": words[2] == "enabled", "description": " ".join(words[3:])})
+    out(json.dumps(told, separators=(",", ":")))
 
 
 def cmd_installed(args: list[str]) -> None:
@@ -179,7 +190,7 @@ def cmd_uninstall(args: list[str]) -> None:
         raise Fail(f"Plugin ({name}) is not currently installed")
     trigger("uninstall")
     enabled(name).unlink(missing_ok=True)
-    run("rm", "-rf", stravailable(name))
+    run("rm", "-rf", str(available(name)))
     info1(f"Plugin {name} uninstalled")
 
 
