@@ -102,7 +102,8 @@ class Machine:
     def module(self, check: bool = False, **options) -> dict:
         """Run the module; its result, or Failed with its message."""
         arguments = {"lock_timeout": 60, "update_cache": False, **options, "_ansible_check_mode": check, "_ansible_diff": True}
-        out = docker("exec", "-i", self.name, "/usr/bin/python3", "/opt/paas-test/run.py", stdin=json.dumps({"_module": "nginx_http2_pin", **arguments}), check=False)
+        options = json.dumps({"_module": "nginx_http2_pin", **arguments})
+        out = docker("exec", "-i", self.name, "/usr/bin/python3", "/opt/paas-test/run.py", stdin=options, check=False)
         lines = out.strip().splitlines()
         if not lines:
             raise RuntimeError("the module said nothing")

@@ -72,7 +72,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 def main():
     options = ["directory", "account_key_path", "terms_agreed", "key_type", "renew", "dns_provider", "propagation_timeout", "order_timeout"]
-    module = AnsibleModule(dict(names=dict(type="list"), dest=dict(type="path"), **{name: dict(type="raw", no_log=False) for name in options}), supports_check_mode=True)
+    others = {name: dict(type="raw", no_log=False) for name in options}
+    module = AnsibleModule(dict(names=dict(type="list"), dest=dict(type="path"), **others), supports_check_mode=True)
     dest = Path(module.params["dest"])
     if dest.name.startswith("bad"):
         module.fail_json(msg="the DNS has no zone for %s" % module.params["names"][0])

@@ -78,7 +78,11 @@ def test_the_oldest_that_is_taken_over(version, package, refused):
     [
         ("", True),
         ("docker-buildx-plugin:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n", True),
-        ("moby-buildx:\n  Installed: (none)\n  Candidate: (none)\ndocker-buildx-plugin:\n  Installed: (none)\n  Candidate: 0.17.1-1~debian.12~bookworm\n", False),
+        (
+            "moby-buildx:\n  Installed: (none)\n  Candidate: (none)\n"
+            "docker-buildx-plugin:\n  Installed: (none)\n  Candidate: 0.17.1-1~debian.12~bookworm\n",
+            False,
+        ),
     ],
 )
 def test_debian_12_without_buildx_is_refused(policy, refused):

@@ -48,7 +48,8 @@ def describe(name: str) -> dict:
            "description": told.get("description", ""), "source_url": "", "committish": "", "branch": ""}
     if (path / ".git").exists():
         branch = asked(path, "rev-parse", "--abbrev-ref", "HEAD")
-        row.update(source_url=asked(path, "remote", "get-url", "origin"), committish=asked(path, "rev-parse", "HEAD"), branch="" if branch == "HEAD" else branch)
+        row.update(source_url=asked(path, "remote", "get-url", "origin"), committish=asked(path, "rev-parse", "HEAD"),
+                   branch="" if branch == "HEAD" else branch)
     return row
 
 
