@@ -17,7 +17,7 @@ from acme import messages
 from ansible_collections.multiregion.paas.plugins.module_utils._acme import ca as module
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.ca import Ca, not_at_once, parse_time, seconds_to_wait
 from ansible_collections.multiregion.paas.plugins.module_utils._acme.crypto import generate_key, key_pem
-from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import CaError, DeadlineError
+from ansible_collections.multiregion.paas.plugins.module_utils._acme.errors import CaError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
