@@ -248,7 +248,9 @@ def _secret_problems(variables: Mapping, secrets, apps) -> Iterator[str]:
     for app_name, app in apps.items() if isinstance(apps, Mapping) else ():
         if not isinstance(app, Mapping):
             continue
-        wanted["paas_app_secrets", app_name, "SESSION_SECRET"] = None
+        # An estate whose apps keep no sessions of their own may have none at all; where one has a secret, a new app needs its own.
+        if _value(variables, "paas_app_secrets"):
+            wanted["paas_app_secrets", app_name, "SESSION_SECRET"] = None
         database = app.get("database")
         if database and database != "none":
             wanted.update(dict.fromkeys(("paas_database_passwords", database, role) for role in DATABASE_ROLES))
