@@ -329,20 +329,26 @@ def test_a_rewind_that_cannot_work_keeps_the_old_directory(servers):
     assert old.shell(f"cat {result['kept_aside']}/PG_VERSION") == str(old.version)
 
 
-def test_a_killed_rewind_is_held_down_and_heals(pair):
-    old, new = diverge(pair)
-    program = f"/usr/lib/postgresql/{old.version}/bin/pg_rewind"
-    # In the middle of it standby.signal is gone, as the primary has none.
-    stub = f"#!/bin/sh\\nrm -f {old.data}/standby.signal\\ntouch /tmp/rewinding\\nsleep 60\\n"
+def killed_taking_back(old, new, name, script):
+    """Take the old primary back, and kill the module while this program of PostgreSQL's, here a script, hangs after the script's lines."""
+    program = f"/usr/lib/postgresql/{old.version}/bin/{name}"
+    stub = f"#!/bin/sh\\n{script.format(real=program + '.real')}\\ntouch /tmp/hanging\\nsleep 60\\n"
     old.shell(f"mv {program} {program}.real && printf '{stub}' > {program} && chmod 755 {program}")
     arguments = {
         "_module": "pg_follower", "cluster": f"{old.version}/main", "state": "following", "on_divergence": "rewind",
         "primary": {"host": new.address, "password": PASSWORD, "sslmode": "require"},
     }
     running = begin(old, arguments)
-    old.shell("for i in $(seq 300); do test -e /tmp/rewinding && break; sleep 0.1; done; test -e /tmp/rewinding")
-    old.shell(f"pkill -KILL -f '[p]aas-test/run.py'; pkill -KILL -x sleep; rm /tmp/rewinding; mv {program}.real {program}")
+    old.shell("for i in $(seq 300); do test -e /tmp/hanging && break; sleep 0.1; done; test -e /tmp/hanging")
+    kill_module(old, "sleep")
     running.wait()
+    old.shell(f"rm /tmp/hanging; mv {program}.real {program}")
+
+
+def test_a_killed_rewind_is_held_down_and_heals(pair):
+    old, new = diverge(pair)
+    # In the middle of it standby.signal is gone, as the primary has none.
+    killed_taking_back(old, new, "pg_rewind", f"rm -f {old.data}/standby.signal")
     old.shell(f"systemctl start {old.unit}", check=False)
     old.shell(f"pg_ctlcluster {old.version} main start", check=False)
     assert not old.info()["running"] and old.info()["role"] == "follower"
@@ -532,18 +538,7 @@ def test_a_killed_recovery_does_not_stay(pair):
     old.state("fenced")
     new.state("promoted")
     insert(new, 101, 105)
-    program = f"/usr/lib/postgresql/{old.version}/bin/pg_ctl"
-    stub = f'#!/bin/sh\\n{program}.real "$@"\\ntouch /tmp/recovering\\nsleep 60\\n'
-    old.shell(f"mv {program} {program}.real && printf '{stub}' > {program} && chmod 755 {program}")
-    arguments = {
-        "_module": "pg_follower", "cluster": f"{old.version}/main", "state": "following", "on_divergence": "rewind",
-        "primary": {"host": new.address, "password": PASSWORD, "sslmode": "require"},
-    }
-    running = begin(old, arguments)
-    old.shell("for i in $(seq 300); do test -e /tmp/recovering && break; sleep 0.1; done; test -e /tmp/recovering", check=False)
-    kill_module(old, "sleep")
-    running.wait()
-    old.shell(f"rm /tmp/recovering; mv {program}.real {program}")
+    killed_taking_back(old, new, "pg_ctl", '{real} "$@"')
     assert old.info()["running"]
     with pytest.raises(Failed, match="only come back as a follower|not running"):
         old.state("promoted")

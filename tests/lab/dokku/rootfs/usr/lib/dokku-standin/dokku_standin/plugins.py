@@ -171,17 +171,6 @@ def cmd_enable(args: list[str]) -> None:
     info1(f"Plugin {name} enabled")
 
 
-def cmd_disable(args: list[str]) -> None:
-    need_root()
-    (name,) = args
-    if name in CORE_PLUGINS:
-        raise Fail("Cannot disable a core plugin")
-    if not enabled(name).exists():
-        raise Fail("Plugin already disabled")
-    enabled(name).unlink()
-    info1(f"Plugin {name} disabled")
-
-
 def cmd_uninstall(args: list[str]) -> None:
     need_root()
     (name,) = args
@@ -197,5 +186,5 @@ def cmd_uninstall(args: list[str]) -> None:
 
 COMMANDS = {
     "plugin:list": cmd_list, "plugin:installed": cmd_installed, "plugin:install-dependencies": cmd_dependencies, "plugin:install": cmd_install,
-    "plugin:update": cmd_update, "plugin:enable": cmd_enable, "plugin:disable": cmd_disable, "plugin:uninstall": cmd_uninstall,
+    "plugin:update": cmd_update, "plugin:enable": cmd_enable, "plugin:uninstall": cmd_uninstall,
 }
