@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -25,8 +26,11 @@ def load() -> dict:
 
 
 def save(state: dict) -> None:
-    with open(os.environ["FAKE_DOCKER_STATE"], "w") as handle:
+    """In one step: a test may read the file, or kill a command, at any moment."""
+    path = os.environ["FAKE_DOCKER_STATE"]
+    with open(f"{path}.new", "w") as handle:
         json.dump(state, handle)
+    os.replace(f"{path}.new", path)
 
 
 def fail(message: str, rc: int = 1) -> None:
@@ -232,6 +236,13 @@ def build(state: dict, args: list[str]) -> None:
 
 
 def main(argv: list[str]) -> None:
+    # One command at a time, as a real engine would have it: Dokku's commands run side by side, each with dockers of its own.
+    with open(os.environ["FAKE_DOCKER_STATE"] + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        serve(argv)
+
+
+def serve(argv: list[str]) -> None:
     state = load()
     if argv[0] == "build":
         build(state, argv[1:])
