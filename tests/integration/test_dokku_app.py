@@ -146,6 +146,16 @@ def test_failed_deploy_keeps_what_runs(host):
     assert declare(host, name="demo", deploy={"image": "local/demo:2"})["release"]["source"] == "local/demo:2"
 
 
+def test_deploy_that_was_killed_is_done_once_more_and_then_known(host):
+    """A killed deploy leaves its commit behind, after which Dokku finds no changes, builds again, and forgets to note the origin."""
+    declare(host, name="demo", deploy={"image": "local/demo:1"})
+    killed = "import sys; sys.path.insert(0, sys.argv[1]); from dokku_standin import cli, git; git.receive = lambda *_: __import__('os')._exit(137); "
+    assert host.shell(f'{sys.executable} -c "{killed} cli.main([\'git:from-image\', \'demo\', \'local/demo:2\'])" $STANDIN_PACKAGE').rc == 137
+    result = declare(host, name="demo", deploy={"image": "local/demo:2"})
+    assert result["changed"] and json.loads(report(host, "apps:report demo --format json"))["deploy-source-metadata"] == "local/demo:2"
+    assert declare(host, name="demo", deploy={"image": "local/demo:2"})["changed"] is False
+
+
 def test_empty_is_empty_and_absent_is_gone(host):
     declare(host, **{**WHOLE, "deploy": {"image": "local/demo:1"}})
     empty = {"storage": [], "docker_options": {"deploy": []}, "networks": {"attach_post_create": []}, "resources": {"default": {"limit": {}}}}

@@ -51,6 +51,17 @@ def test_config_reaches_the_app_and_only_its_own(host):
     assert "TOKEN" not in json.loads(host.check_output("dokku --quiet config:export --format json other"))
 
 
+def test_requests_are_logged_in_json_for_every_app(host):
+    """Also where the app has nginx properties of its own."""
+    for name in ("hello", "other"):
+        assert get(host, f"{name}.paas.test", "/version?logged")[0] == 200
+        lines = host.check_output(f"grep -F '?logged' /var/log/nginx/{name}-access.log").splitlines()
+        entry = json.loads(lines[-1])
+        assert (entry["region"], entry["status"], entry["server_name"]) == ("us-east-1", 200, f"{name}.paas.test")
+        assert entry["upstream"].endswith((":5000", ":8080")) and float(entry["upstream_response_time"]) >= 0
+    assert "client_max_body_size 7m;" in host.check_output("nginx -T 2> /dev/null")
+
+
 def test_apps_reach_each_other_by_name(host):
     answer = host.run("docker exec hello.web.1 /bin/busybox wget -q -O - http://other.web.1:8080/version")
     assert answer.stdout == "other\n"
@@ -126,6 +137,15 @@ def test_a_plugin_is_at_its_pin(host):
 
 def test_a_trigger_that_a_killed_run_left_out_runs_once(host):
     assert host.file("/var/tmp/dokku-tidy.installed").content_string == "1.1.0\n"
+
+
+def test_an_app_from_its_source_runs_the_commit_that_starts(host):
+    """The side effect deployed an archive, a commit, and one that does not start; after that it changed the config."""
+    assert get(host, "source.paas.test", "/version") == (200, "3\n")
+    assert "COLOUR=green" in get(host, "source.paas.test", "/cgi-bin/index")[1].splitlines()
+    commits = host.check_output("git -c safe.directory=/var/tmp/source -C /var/tmp/source log --reverse --format=%H").split()
+    assert host.check_output("dokku git:report source --git-sha") == commits[2]
+    assert "the branch is at the commit from before again" in host.file("/var/tmp/broken.json").content_string
 
 
 def test_a_deployer_s_old_key_is_gone(host):

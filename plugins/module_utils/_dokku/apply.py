@@ -17,7 +17,7 @@ from typing import Optional
 from .command import TIMED_OUT, Command, Result, Runner, dokku, slowly
 from .errors import BadDeclaration, CommandFailed, DeployFailed
 from .model import Certificate, Current, Desired
-from .plan import Plan, Step, deploy_origin, release_command, runs_already, same_release_command
+from .plan import GIT_SYNC, Plan, Step, deploy_origin, release_command, runs_already, same_release_command, sync_command
 
 NO_CHANGES = "No changes detected"
 # Another deploy of the app is on its way; Dokku does not wait for it.
@@ -92,6 +92,9 @@ def _deploy(runner: Runner, step: Step, current: Current, desired: Desired, time
             # The code is there, only not running: a run before this one was stopped in between, or its deploy failed.
             command = dokku("ps:rebuild", desired.name)
         else:
+            if result.rc == 0 and command is not step.command and step.kind == "deploy":
+                # A rebuild notes no origin, so that every later run would deploy once more. Over SSH it may be refused.
+                _tried(runner, dokku("plugin:trigger", "deploy-source-set", desired.name, *deploy_origin(desired)))
             return result
 
 
@@ -141,6 +144,9 @@ def _put_back(runner: Runner, current: Current, desired: Desired, image: Optiona
             healed.append(f"dokku/{desired.name}:latest names the image from before again")
     if plan.old_scale and _tried(runner, dokku("ps:scale", "--skip-deploy", desired.name, *plan.old_scale)).rc == 0:
         healed.append("the scale is " + " ".join(plan.old_scale) + " again")
+    if not locked and current.deploy_source == GIT_SYNC and desired.deploy is not None and desired.deploy.kind == "git":
+        if _tried(runner, sync_command(current, desired.name)).rc == 0:
+            healed.append("the branch is at the commit from before again")
     if locked:
         state = "Another deploy of the app is on its way, so this one did not begin"
     elif not current.deployed:

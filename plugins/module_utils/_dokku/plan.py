@@ -55,6 +55,9 @@ class Step:
     kind: str = "store"
 
 
+# What Dokku notes as a release's origin, beside "docker-image".
+ARCHIVE_TYPES = ("tar", "tar.gz", "zip")
+GIT_SYNC = "git-sync"
 # Names, ports and certificate each rebuild nginx, a deploy does it twice. More than this is held back until all is stored.
 REBUILDS = 2
 
@@ -376,7 +379,7 @@ def deploy_origin(desired: Desired) -> Tuple[str, str]:
         return "docker-image", deploy.source
     if deploy.kind == "archive":
         return deploy.archive_type, deploy.source
-    return "git-sync", f"{deploy.source}#{deploy.version}"
+    return GIT_SYNC, f"{deploy.source}#{deploy.version}"
 
 
 def deploy_command(desired: Desired, deploy: Deploy) -> Command:
@@ -390,11 +393,22 @@ def deploy_command(desired: Desired, deploy: Deploy) -> Command:
 def same_release_command(current: Current, app: str) -> Command:
     """Deploys once more what was deployed last, whatever C(latest) names and whatever a killed deploy left behind.
 
-    A rebuild alone would take Procfile and app.json of the image that was named last, even when that one's deploy failed.
+    A rebuild alone would take Procfile and app.json of the image that was named last, and the source that was fetched last, even when that
+    one's deploy failed.
     """
     if current.deploy_source == "docker-image":
         return dokku("git:from-image", app, current.deploy_metadata)
+    if current.deploy_source in ARCHIVE_TYPES:
+        return dokku("git:from-archive", "--archive-type", current.deploy_source, app, current.deploy_metadata)
+    if current.deploy_source == GIT_SYNC:
+        return sync_command(current, app, "--build")
     return dokku("ps:rebuild", app)
+
+
+def sync_command(current: Current, app: str, *flags: str) -> Command:
+    """Has the app's branch name what was deployed last. Dokku moves it before a deploy, and leaves it there when that fails."""
+    remote, _hash, revision = current.deploy_metadata.rpartition("#")
+    return dokku("git:sync", *flags, app, remote, revision)
 
 
 def release_command(app: str) -> Command:

@@ -21,7 +21,7 @@ from .model import (
     Desired,
     Mount,
 )
-from .plan import Plan, owned_by_dokku
+from .plan import Plan, deploy_origin, owned_by_dokku
 
 _NAME = re.compile(r"\A[a-z0-9][a-z0-9._-]*\Z")
 _KEY = re.compile(r"\A[a-zA-Z_][a-zA-Z0-9_]*\Z")
@@ -151,6 +151,8 @@ def _deploy(values: Optional[Mapping[str, Any]]) -> Optional[Deploy]:
     source = values[kind]
     if kind == "git" and not re.match(r"\A[0-9a-f]{40}\Z", values.get("version") or ""):
         raise BadDeclaration("deploy.git needs deploy.version, a full commit id of 40 digits: a branch is another release every day.")
+    if re.match(r"\A[a-z+]+://[^/@]*:[^/@]+@", source):
+        raise BadDeclaration(f"deploy.{kind} has a password in its address, which everybody on the host would see. Dokku keeps one: dokku git:auth HOST USER.")
     archive_type = values.get("archive_type") or ("zip" if source.endswith(".zip") else "tar.gz" if source.endswith((".tar.gz", ".tgz")) else "tar")
     config = {key: value for key, value in (config_of(values.get("config")) or {}).items() if value is not None}
     return Deploy(kind, source, values.get("version") or "", archive_type, bool(values.get("replace", True)), config)
@@ -261,4 +263,4 @@ def origin(source: str) -> Dict[str, str]:
 def release(current: Current, desired: Desired, plan: Plan) -> Dict[str, str]:
     """What runs once the plan is carried out."""
     deploying = any(step.kind == "deploy" for step in plan.steps)
-    return origin(desired.deploy.source if deploying and desired.deploy else current.deploy_metadata)
+    return origin(deploy_origin(desired)[1] if deploying else current.deploy_metadata)

@@ -454,27 +454,48 @@ class FakeDokku(Runner):
         return ok()
 
     def git_from_image(self, words: List[str], stdin: Any) -> Result:
-        app = self.app(words)
-        app.source_image = words[1]
-        if app.git_image == words[1]:
+        return self.from_content(words[0], words[1], "docker-image")
+
+    def git_from_archive(self, words: List[str], stdin: Any) -> Result:
+        return self.from_content(words[2], words[3], words[1])
+
+    def from_content(self, name: str, content: str, origin: str) -> Result:
+        app = self.apps[name]
+        app.source_image = content
+        if app.git_image == content:
             return bad("No changes detected, skipping git commit")
-        before, app.git_image = app.git_image, words[1]
-        app.config["GIT_REV"] = words[1]
-        result = self.release(app, words[1])
+        before, app.git_image = app.git_image, content
+        app.config["GIT_REV"] = content
+        result = self.release(app, content)
         if result.rc:
             app.git_image = before  # the branch is rolled back
         else:
-            app.source, app.metadata = "docker-image", words[1]
+            app.source, app.metadata = origin, content
+        return result
+
+    def git_sync(self, words: List[str], stdin: Any) -> Result:
+        name, remote, revision = (word for word in words if not word.startswith("--"))
+        app = self.apps[name]
+        app.git_image = app.source_image = f"{remote}#{revision}"  # nothing rolls it back
+        if "--build" not in words:
+            return ok()
+        result = self.release(app, app.git_image)
+        if not result.rc:
+            app.source, app.metadata = "git-sync", app.git_image
         return result
 
     def ps_rebuild(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)
         if app.source_image in self.broken:  # its checks are taken
             return Result(1, " !     Could not start due to 1 failed checks (web.1)\n", "")
-        result = self.release(app, app.git_image)
-        if not result.rc:
-            app.source, app.metadata = "docker-image", app.git_image
-        return result
+        return self.release(app, app.git_image)  # and notes no origin
+
+    def plugin_trigger(self, words: List[str], stdin: Any) -> Result:
+        trigger, name, origin, metadata = words
+        if trigger != "deploy-source-set" or self.ssh is not None:
+            return bad("sudo: a password is required")
+        self.apps[name].source, self.apps[name].metadata = origin, metadata
+        return ok()
 
     def ps_restart(self, words: List[str], stdin: Any) -> Result:
         app = self.app(words)

@@ -225,7 +225,7 @@ def test_same_image_again_is_rebuilt_when_it_is_not_what_runs(dokku):
     run(dokku, name="todo", ports=[])
     dokku.apps["todo"].git_image = IMAGE  # killed between the commit and the release
     run(dokku, **SET_UP)
-    assert "ps:rebuild todo" in dokku.log[-1] and dokku.apps["todo"].running == IMAGE
+    assert "ps:rebuild todo" in dokku.log and dokku.apps["todo"].running == IMAGE
     assert run(dokku, **SET_UP)["changed"] is False
 
 
@@ -458,6 +458,38 @@ def test_restart_that_was_owed_is_not_lost_in_a_failed_deploy(dokku):
     assert dokku.apps["todo"].env_running["A"] == "2"
 
 
+REMOTE = "https://git.example.test/todo.git"
+FROM_GIT = [{"git": REMOTE, "version": digit * 40} for digit in "12"]
+FROM_ARCHIVE = [{"archive": f"https://files.example.test/todo-{number}.tar.gz"} for number in "12"]
+
+
+def origin(deploy):
+    return f"{deploy['git']}#{deploy['version']}" if "git" in deploy else deploy["archive"]
+
+
+@pytest.mark.parametrize("reached", ["as root", "over SSH"])
+@pytest.mark.parametrize("releases", [FROM_GIT, FROM_ARCHIVE, [FROM_ARCHIVE[0], FROM_GIT[1]], [FROM_GIT[0], FROM_ARCHIVE[1]]])
+def test_source_whose_deploy_failed_is_not_rolled_out_later(dokku, releases, reached):
+    dokku.ssh = SshTarget("apps.test") if reached == "over SSH" else None
+    assert run(dokku, name="todo", config={"A": "1"}, deploy=releases[0])["release"]["source"] == origin(releases[0])
+    assert run(dokku, name="todo", config={"A": "1"}, deploy=releases[0])["changed"] is False
+    dokku.broken.add(origin(releases[1]))
+    with pytest.raises(DeployFailed):
+        run(dokku, name="todo", config={"A": "2"}, deploy=releases[1])
+    app = dokku.apps["todo"]
+    assert (app.running, app.env_running["A"]) == (origin(releases[0]), "1")
+    assert run(dokku, name="todo", config={"A": "2"})["restarted"]
+    assert (app.running, app.metadata, app.env_running["A"]) == (origin(releases[0]), origin(releases[0]), "2")
+
+
+def test_branch_of_a_failed_deploy_names_the_commit_from_before(dokku):
+    run(dokku, name="todo", deploy=FROM_GIT[0])
+    dokku.broken.add(origin(FROM_GIT[1]))
+    with pytest.raises(DeployFailed, match="the branch is at the commit from before again"):
+        run(dokku, name="todo", deploy=FROM_GIT[1])
+    assert dokku.apps["todo"].git_image == origin(FROM_GIT[0])
+
+
 def test_never_owes_nothing_after_a_failed_deploy(dokku):
     run(dokku, **SET_UP)
     dokku.broken.add(NEXT)
@@ -672,6 +704,7 @@ def test_dokku_that_is_new_enough(version):
         ({"name": "todo", "certificate": {"cert_content": "x"}}, "needs both"),
         ({"name": "todo", "deploy": {"git": "https://git.test/x.git", "version": "main"}}, "full commit id"),
         ({"name": "todo", "deploy": {"image": "a", "archive": "b"}}, "exactly one"),
+        ({"name": "todo", "deploy": {"git": "https://me:secret@git.example.test/todo.git", "version": "1" * 40}}, "dokku git:auth"),
         ({"name": "todo", "processes": {"web": "many"}}, "a number"),
         ({"name": "todo", "processes": {"web": -1}}, "from 0 up"),
         ({"name": "todo", "resources": {"web": {"most": {}}}}, "limit and reserve"),

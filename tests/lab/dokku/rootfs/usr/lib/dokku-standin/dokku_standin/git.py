@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 
-from . import ps, scheduler
+from . import ps, scheduler, source
 from .core import (GLOBAL, Fail, State, app_dir, computed, docker, info1, merged, out, prop, read, report, set_prop, set_prop_list,
-                   set_property, triple, verbose, verify_app, warn, write)
+                   set_property, triple, verbose, verify_app, warn, write,
+                   write_bytes)
 
 KEYS = ["archive-max-files", "archive-max-size", "deploy-branch", "keep-git-dir", "rev-env-var", "source-image"]
 
@@ -34,13 +35,18 @@ def sha(app: str) -> str:
     return read(ref_path(app)).strip() or "HEAD"
 
 
-def content(app: str, revision: str) -> str:
-    return read(app_dir(app) / "objects" / revision)
+def content(app: str, revision: str) -> bytes:
+    """What Docker builds: the text of a Dockerfile for an image, a tar for a source."""
+    return (app_dir(app) / "objects" / revision).read_bytes()
 
 
-def commit(app: str, dockerfile: str) -> str:
-    revision = hashlib.sha1(f"{sha(app)} {time.time_ns()} {dockerfile}".encode()).hexdigest()
-    write(app_dir(app) / "objects" / revision, dockerfile)
+def keep(app: str, revision: str, context: bytes) -> None:
+    write_bytes(app_dir(app) / "objects" / revision, context)
+
+
+def commit(app: str, context: bytes) -> str:
+    revision = hashlib.sha1(f"{sha(app)} {time.time_ns()} ".encode() + context).hexdigest()
+    keep(app, revision, context)
     return revision
 
 
@@ -77,14 +83,15 @@ def detect_ports(app: str, image: str) -> None:
 
 def build(app: str, revision: str) -> None:
     """Build and tag `latest`. It is tagged before anybody knows whether it works: that is the poisoned `latest`."""
-    source = prop("git", app, "source-image")
+    context = content(app, revision)
     paths = computed("app-json", app, "appjson-path", "app.json"), computed("ps", app, "procfile-path", "Procfile")
-    ps.PENDING[app, "app.json"], ps.PENDING[app, "Procfile"] = image_files(source, *paths)
+    found = source.files(context, *paths) if source.is_source(context) else image_files(prop("git", app, "source-image"), *paths)
+    ps.PENDING[app, "app.json"], ps.PENDING[app, "Procfile"] = found
     info1("Cleaning up...")
     info1(f"Building {app} from Dockerfile")
-    labels = f"LABEL com.dokku.app-name={app} com.dokku.builder-type=dockerfile com.dokku.image-stage=build dokku= org.label-schema.vendor=dokku\n"
+    labels = [f"com.dokku.app-name={app}", "com.dokku.builder-type=dockerfile", "com.dokku.image-stage=build", "dokku=", "org.label-schema.vendor=dokku"]
     sys.stdout.flush()
-    result = subprocess.run(["docker", "build", "--tag", scheduler.image(app), "-"], input=(content(app, revision) + labels).encode(),
+    result = subprocess.run(["docker", "build", "--tag", scheduler.image(app), *(f"--label={label}" for label in labels), "-"], input=context,
                             check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                             env={**os.environ, "DOCKER_BUILDKIT": "0"})
     out(result.stdout.decode(errors="replace").rstrip("\n"))
@@ -101,7 +108,7 @@ def receive(app: str, revision: str) -> None:
     key = prop("git", app, "rev-env-var", "GIT_REV")
     first = not scheduler.is_deployed(app)
     with DeployLock(app), merged():
-        if revision != sha(app):
+        if config.load(app).get(key) != revision:
             config.save(app, {**config.load(app), key: revision})
         try:
             build(app, revision)
@@ -111,29 +118,38 @@ def receive(app: str, revision: str) -> None:
             ps.PENDING.clear()
 
 
-def deploy(app: str, dockerfile: str, source: str, metadata: str) -> None:
+def deploy(app: str, context: bytes, origin: str, metadata: str) -> None:
     previous = sha(app)
     info1("Updating git repository with specified build context")
     if previous == "HEAD":
         verbose(f"Detected branch, setting deploy-branch to {branch(app)}")
         set_prop("git", app, "deploy-branch", branch(app))
-    elif content(app, previous) == dockerfile:
+    elif content(app, previous) == context:
         warn("No changes detected, skipping git commit")
         warn("Call 'ps:rebuild' on app to rebuild the app from existing source")
         raise Fail()
-    revision = commit(app, dockerfile)
+    revision = commit(app, context)
     if previous != "HEAD":
         out("From /tmp/trigger-git-git-from-directory")
         out(f"   {previous[:7]}..{revision[:7]}  {branch(app)}     -> {branch(app)}")
+    # Before anything is built: a deploy that is killed leaves it there.
+    write(ref_path(app), f"{revision}\n")
     try:
         receive(app, revision)
-    except BaseException:
+    except Exception:
         if previous != "HEAD":
             write(ref_path(app), f"{previous}\n")
+        else:
+            ref_path(app).unlink()
         raise
-    write(ref_path(app), f"{revision}\n")
-    set_prop("apps", app, "deploy-source", source)
+    set_origin(app, origin, metadata)
+
+
+def set_origin(app: str, origin: str, metadata: str) -> None:
+    set_prop("apps", app, "deploy-source", origin)
     set_prop("apps", app, "deploy-source-metadata", metadata)
+    if origin != "docker-image":
+        set_prop("git", app, "source-image", "")
 
 
 def build_current(app: str) -> None:
@@ -163,7 +179,7 @@ def from_image(app: str, image: str, force: bool = False, build_dir: str = "") -
                     raise Fail(f"Failed to pull image: {image}")
             set_prop("git", app, "source-image", image)
             dockerfile = f'FROM {image}\nLABEL com.dokku.docker-image-labeler/alternate-tags=[\\"{image}\\"]\n'
-            deploy(app, dockerfile, "docker-image", image)
+            deploy(app, dockerfile.encode(), "docker-image", image)
         except Fail as failure:
             ps.print_failure(failure)
             raise Fail(rc=1) from failure
@@ -195,15 +211,50 @@ def cmd_load_image(args: list[str]) -> None:
     from_image(app, args[1])
 
 
-def needs(what: str, message: str):
-    """Commands whose argument errors are Dokku's, and whose work the stand-in does not do."""
-    def command(args: list[str]) -> None:
-        verify_app(args[0] if args else None)
-        if not args[1:]:
-            raise Fail(message)
-        raise Fail(f"The stand-in does not implement {what}; deploy an image")
+def cmd_from_archive(args: list[str]) -> None:
+    kind, rest, queue = "tar", [], list(args)
+    while queue:
+        arg = queue.pop(0)
+        if arg == "--archive-type":
+            kind = queue.pop(0) if queue else ""
+        else:
+            rest.append(arg)
+    app = verify_app(rest[0] if rest else None)
+    if not rest[1:]:
+        raise Fail("Please specify an archive url or -- to fetch the archive from stdin")
+    with merged():
+        try:
+            deploy(app, source.from_archive(rest[1], kind), kind, rest[1])
+        except Fail as failure:
+            ps.print_failure(failure)
+            raise Fail(rc=1) from failure
 
-    return command
+
+def cmd_sync(args: list[str]) -> None:
+    """The branch is moved before the deploy, and nothing moves it back when that fails."""
+    words = [arg for arg in args if not arg.startswith("--")]
+    app = verify_app(words[0] if words else None)
+    if not words[1:]:
+        raise Fail("Missing GIT_REMOTE parameter")
+    remote, ref = words[1], words[2] if words[2:] else ""
+    previous = sha(app)
+    with merged():
+        if previous == "HEAD":
+            info1(f"Cloning {app} from {remote}#{ref}")
+        else:
+            verbose(f"Fetching remote code for {app} from {remote}#{ref}")
+        revision, context = source.from_git(app_dir(app) / "source.git", remote, ref or branch(app))
+        keep(app, revision, context)
+        write(ref_path(app), f"{revision}\n")
+        if "--build-if-changes" in args and revision == previous:
+            verbose("Skipping build as no changes were detected")
+        elif "--build" in args or "--build-if-changes" in args:
+            try:
+                receive(app, revision)
+            except Fail as failure:
+                ps.print_failure(failure)
+                raise Fail(rc=1) from failure
+            set_origin(app, "git-sync", f"{remote}#{revision}")
 
 
 def cmd_set(args: list[str]) -> None:
@@ -253,6 +304,5 @@ def cmd_auth(args: list[str]) -> None:
 
 COMMANDS = {
     "git": cmd_report, "git:report": cmd_report, "git:set": cmd_set, "git:from-image": cmd_from_image, "git:load-image": cmd_load_image,
-    "git:from-archive": needs("git:from-archive", "Please specify an archive url or -- to fetch the archive from stdin"),
-    "git:sync": needs("git:sync", "Missing GIT_REMOTE parameter"), "git:unlock": cmd_unlock, "git:auth": cmd_auth,
+    "git:from-archive": cmd_from_archive, "git:sync": cmd_sync, "git:unlock": cmd_unlock, "git:auth": cmd_auth,
 }

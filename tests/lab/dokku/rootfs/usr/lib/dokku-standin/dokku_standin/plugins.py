@@ -184,7 +184,18 @@ def cmd_uninstall(args: list[str]) -> None:
     info1(f"Plugin {name} uninstalled")
 
 
+def cmd_trigger(args: list[str]) -> None:
+    """As the user dokku: Dokku's own trigger that notes where a release came from, and those of the plugins."""
+    from .git import set_origin
+
+    if args[:1] == ["deploy-source-set"]:
+        set_origin(*args[1:4])
+    else:
+        trigger(args[0])
+
+
 COMMANDS = {
     "plugin:list": cmd_list, "plugin:installed": cmd_installed, "plugin:install-dependencies": cmd_dependencies, "plugin:install": cmd_install,
     "plugin:update": cmd_update, "plugin:enable": cmd_enable, "plugin:uninstall": cmd_uninstall,
+    "plugin:trigger": cmd_trigger,
 }
