@@ -9,6 +9,7 @@ import typing as t
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.multiregion.paas.plugins.module_utils._postgres.follower import slot_name
 
 DOCUMENTATION = r"""
 name: postgres_failover
@@ -37,9 +38,10 @@ options:
       - The host that takes over, instead of the most advanced one.
     type: str
     default: ""
-  regions:
+  guards:
     description:
-      - The region of every database host, for RV(_value) C(isolate).
+      - What each follower knows of the old primary's isolation guard, for RV(_value) C(isolate), by host. C(seconds), its time, and C(counted),
+        with the primary's C(region), how many C(regions) there are for it, and the region of each of its C(followers) by slot.
     type: dict
     default: {}
   old:
@@ -64,7 +66,8 @@ _value:
     - C(lost_bytes), how much of the log the new primary has not got; where it is not C(known), at least that much.
     - C(lossless), whether it is proven that nothing is lost.
     - C(isolate), the followers that together take the majority of the regions from the old primary when they are detached; empty where
-      those that answer cannot.
+      those that answer cannot, or where the old primary had no guard.
+    - C(guard_seconds), the time after which its guard has closed then.
     - C(done), whether C(new) is the primary already and answers, so that nobody is to be fenced or promoted.
   type: dict
 """
@@ -81,12 +84,14 @@ def _reached(server: Mapping[str, t.Any]) -> tuple[int, int]:
     return int(server.get("timeline") or 0), max(_bytes(server.get("receive_lsn")), _bytes(server.get("replay_lsn")))
 
 
-def _isolating(old: str, followers: Mapping[str, t.Any], regions: Mapping[str, str]) -> list[str]:
-    """Where every server of a region is detached, the old primary hears nobody of that region any more."""
-    given_up = {region for region in regions.values() if region != regions.get(old)
-                and all(host in followers for host in regions if regions[host] == region)}
-    left = len(set(regions.values())) - len(given_up)
-    return [host for host in followers if regions[host] in given_up] if given_up and 2 * left <= len(set(regions.values())) else []
+def _isolating(followers: Mapping[str, t.Any], counted: Mapping[str, t.Any]) -> list[str]:
+    """By what the guard itself counts, which today's inventory need not be."""
+    slots = {host: slot_name(host) for host in followers}
+    regions = counted["followers"]
+    heard_still = {region for slot, region in regions.items() if slot not in slots.values()} - {counted["region"]}
+    if len(heard_still) >= counted["regions"] // 2:
+        return []
+    return [host for host in followers if regions.get(slots[host], counted["region"]) not in heard_still | {counted["region"]}]
 
 
 def _named(followers: Mapping[str, t.Any], addresses: Mapping[str, str]) -> tuple[list[str], set[str]]:
@@ -121,7 +126,7 @@ def _old_primary(servers: Mapping[str, t.Any], followers: Mapping[str, t.Any], a
 
 
 def postgres_failover(
-    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", regions: Mapping[str, str] | None = None, old: str = ""
+    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", guards: Mapping[str, t.Any] | None = None, old: str = ""
 ) -> dict[str, t.Any]:
     followers = {
         host: server for host, server in servers.items()
@@ -135,7 +140,8 @@ def postgres_failover(
         if new_primary not in ("", primaries[0]):
             raise AnsibleFilterError(f"{primaries[0]} is the primary and answers: switch over instead, or stop it first")
         return {
-            "old": old, "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0, "lossless": True, "isolate": [], "done": True,
+            "old": old, "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0, "lossless": True, "isolate": [], "guard_seconds": 0,
+            "done": True,
         }
     old = old or _old_primary(servers, followers, addresses, primaries)
     if not followers:
@@ -154,6 +160,7 @@ def postgres_failover(
         # The last record starts there; who has got it is past that.
         behind = _bytes(end["lsn"]) - reached[1]
         lost = max(0, behind) if behind != 0 else 1
+    guard = (guards or {}).get(new) or {}
     return {
         "old": old,
         "new": new,
@@ -161,7 +168,8 @@ def postgres_failover(
         "known": known,
         "lost_bytes": lost,
         "lossless": known and lost == 0,
-        "isolate": _isolating(old, followers, regions or {}),
+        "isolate": _isolating(followers, guard["counted"]) if guard.get("counted") else [],
+        "guard_seconds": int(guard.get("seconds") or 0),
         "done": False,
     }
 

@@ -32,11 +32,13 @@ SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'replies',
   (SELECT coalesce(json_object_agg(application_name, extract(epoch FROM reply_time)), '{}')
    FROM pg_stat_replication WHERE state = 'streaming' AND reply_time IS NOT NULL));
 """
-# What a failover may count on: it is replicated, so the followers know by which time this host's guard closes.
+# What a failover may count on: it is replicated, so the followers know by which time this host's guard closes, and whom it counts.
 RECORD = """
 SET client_min_messages = warning;
 CREATE TABLE IF NOT EXISTS paas_guard (host text PRIMARY KEY, seconds int NOT NULL);
-INSERT INTO paas_guard VALUES ('%s', %d) ON CONFLICT (host) DO UPDATE SET seconds = EXCLUDED.seconds;
+ALTER TABLE paas_guard ADD COLUMN IF NOT EXISTS counted json;
+INSERT INTO paas_guard (host, seconds, counted) VALUES ('%s', %d, '%s')
+  ON CONFLICT (host) DO UPDATE SET seconds = EXCLUDED.seconds, counted = EXCLUDED.counted;
 """
 
 
@@ -91,7 +93,7 @@ class Server:
 
     def __init__(self, config: dict) -> None:
         self.config = config
-        self.recorded: int | None = None
+        self.recorded: tuple | None = None
 
     def query(self, sql: str) -> str:
         """Raises OSError or SubprocessError where there is no answer within a second."""
@@ -102,9 +104,11 @@ class Server:
         return json.loads(self.query(LOOK))
 
     def record(self) -> None:
-        if self.recorded != self.config["seconds"]:
-            self.query(RECORD % (self.config["host"].replace("'", "''"), self.config["seconds"]))
-            self.recorded = self.config["seconds"]
+        counted = json.dumps({key: self.config[key] for key in ("region", "regions", "followers")}, sort_keys=True)
+        row = (self.config["host"].replace("'", "''"), self.config["seconds"], counted.replace("'", "''"))
+        if self.recorded != row:
+            self.query(RECORD % row)
+            self.recorded = row
 
     def set(self, closed: bool) -> bool:
         """Whether that was a change."""

@@ -113,8 +113,13 @@ def test_who_was_found_before_stays_the_old_primary():
 REGIONS = {"us": "us-east-1", "eu": "eu-west-1", "ap": "ap-southeast-2"}
 
 
+def guard_of(regions, seconds=15):
+    counted = {"region": "us-east-1", "regions": len(set(regions.values())), "followers": {f"paas_{host}": region for host, region in regions.items()}}
+    return {"host": "us", "seconds": seconds, "counted": counted}
+
+
 @pytest.mark.parametrize(
-    "answering, regions, isolate",
+    "answering, counted, isolate",
     [
         (["eu", "ap"], REGIONS, ["eu", "ap"]),
         # One region of three leaves it two, which are a majority.
@@ -125,12 +130,22 @@ REGIONS = {"us": "us-east-1", "eu": "eu-west-1", "ap": "ap-southeast-2"}
         # With four regions two are enough, with two one.
         (["eu", "ap"], {**REGIONS, "sa": "sa-east-1"}, ["eu", "ap"]),
         (["eu"], {"us": "us-east-1", "eu": "eu-west-1"}, ["eu"]),
-        (["eu", "ap"], {}, []),
+        # The guard was never told of ap, which is in the inventory since.
+        (["eu", "ap"], {"us": "us-east-1", "eu": "eu-west-1"}, ["eu"]),
+        # The inventory has lost eu since, whose server streams on.
+        (["ap"], REGIONS, []),
     ],
 )
-def test_who_takes_the_majority_from_the_old_primary(answering, regions, isolate):
+def test_who_takes_the_majority_from_the_old_primary(answering, counted, isolate):
     servers = {host: follower("0/100") for host in answering}
-    assert postgres_failover(servers, ADDRESSES, regions=regions)["isolate"] == isolate
+    choice = postgres_failover(servers, ADDRESSES, guards={answering[-1]: {}, answering[0]: guard_of(counted)})
+    assert choice["new"] == answering[0] and (choice["isolate"], choice["guard_seconds"]) == (isolate, 15)
+
+
+@pytest.mark.parametrize("guards", [None, {}, {"eu": {"host": "us", "seconds": 15, "counted": None}}, {"ap": guard_of(REGIONS)}])
+def test_without_its_guard_s_word_nobody_can_isolate_the_old_primary(guards):
+    servers = {"eu": follower("0/200"), "ap": follower("0/100")}
+    assert postgres_failover(servers, ADDRESSES, guards=guards)["isolate"] == []
 
 
 def test_detached_followers_still_tell_who_was_the_primary():

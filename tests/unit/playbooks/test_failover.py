@@ -1,0 +1,51 @@
+# Copyright (c) 2026, multiregion.paas contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What failover.yml makes of the servers' answers, by its own expressions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
+LOADER = DataLoader()
+PLAYS = LOADER.load_from_file(str(PLAYBOOKS / "failover.yml"), trusted_as_template=True)
+ESTATE = next(play["vars"] for play in PLAYS if "__failover_guards" in play.get("vars", {}))
+GUARD = {"host": "us", "seconds": 15, "counted": {"region": "us-east-1", "regions": 3, "followers": {"paas_eu": "eu-west-1", "paas_ap": "ap-southeast-2"}}}
+
+
+def follower(address):
+    return {
+        "role": "follower", "running": True, "accepting": True, "timeline": 1, "receive_lsn": address, "replay_lsn": address,
+        "primary": {"host": "10.0.1.21"},
+    }  # fmt: skip
+
+
+def template(name, guards):
+    hosts = {
+        "us": {"paas_private_address": "10.0.1.21", "paas_region": "us-east-1", "__failover_info": {"unreachable": True}},
+        "eu": {"paas_private_address": "10.0.2.21", "paas_region": "eu-west-1", "__failover_info": follower("0/2")},
+        "ap": {"paas_private_address": "10.0.3.21", "paas_region": "ap-southeast-2", "__failover_info": follower("0/1")},
+        "localhost": {},
+    }
+    for host, said in guards.items():
+        hosts[host]["__failover_guard"] = said
+    variables = {**ESTATE, "groups": {"paas_postgres": ["us", "eu", "ap"]}, "hostvars": hosts}
+    return Templar(loader=LOADER, variables=variables).template(ESTATE[name])
+
+
+def test_a_guard_s_word_is_read_from_the_followers():
+    said = {"eu": {"stdout": json.dumps(GUARD)}, "ap": {"stdout": ""}}
+    assert template("__failover_guards", said) == {"eu": GUARD}
+    choice = template("__failover_choice", said)
+    assert (choice["old"], choice["new"], choice["isolate"], choice["guard_seconds"]) == ("us", "eu", ["eu", "ap"], 15)
+
+
+def test_nobody_who_says_nothing_is_counted_on():
+    assert template("__failover_guards", {"eu": {"skipped": True}}) == {}
+    choice = template("__failover_choice", {})
+    assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
