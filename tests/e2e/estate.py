@@ -400,6 +400,11 @@ def site(name: str, *arguments: str, inventory: Path | None = None, cwd: Path = 
     return begin_site(name, *arguments, inventory=inventory, cwd=cwd).finish()
 
 
+def playbook(name: str, *arguments: str) -> Site:
+    """Run a runbook of the collection and wait for its end."""
+    return Site(("-i", str(INVENTORY), *arguments), BUILD / "e2e" / f"{name}.log", playbook=f"multiregion.paas.{name}").begin().finish()
+
+
 def begin_site(name: str, *arguments: str, inventory: Path | None = None, cwd: Path = REPOSITORY) -> Site:
     return Site(("-i", str(inventory or INVENTORY), *arguments), BUILD / "e2e" / f"site-{name}.log", cwd).begin()
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, multiregion.paas contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A region's app stops, its machines die, its network is cut: its users are answered by the next nearest region, and come back."""
+"""A region's app stops, its machines die, its network is cut, or it is drained: its users are answered by the next nearest one, and come back."""
 
 from __future__ import annotations
 
@@ -103,3 +103,21 @@ def test_users_go_to_the_next_nearest_region_and_return(clients, inventory, what
     for region, counter in counters.items():
         if region != REGION:
             counter.none_failed(f"{what} in {REGION}")
+
+
+def test_a_drained_region_is_left_and_taken_up_again_without_a_failed_request(clients, inventory):
+    """The runbook ends when DNS sends nobody there any more and nobody is there."""
+    with contextlib.ExitStack() as stack:
+        counters = {region: stack.enter_context(client.count()) for region, client in clients.items()}
+        try:
+            estate.playbook("drain", "-e", f"region={REGION}")
+            left = time.time()
+            assert clients[REGION].addresses() == inventory.addresses(NEXT)
+            estate.wait(lambda: len(counters[REGION].since(left)) > 40, 60, "they go on asking")
+        finally:
+            estate.playbook("undrain", "-e", f"region={REGION}")
+        asked = counters[REGION].since(left)
+        estate.wait(lambda: clients[REGION].addresses() == inventory.addresses(REGION), 120, "they return")
+    assert {request.region for request in asked[:40]} == {NEXT}
+    for region, counter in counters.items():
+        counter.none_failed(f"drain of {REGION}, {region}")

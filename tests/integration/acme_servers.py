@@ -355,13 +355,14 @@ import conftest
 conftest.pytest_configure()
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.multiregion.paas.plugins.modules import letsencrypt_dns01
+print("begun", file=sys.stderr, flush=True)
 with patch_module_args(json.loads(sys.stdin.read())):
     letsencrypt_dns01.main()
 """
 
 
 def spawn(parameters, check=False, diff=True):
-    """The running module."""
+    """The running module. It says so on stderr when it begins, after all imports."""
     arguments = dict(parameters, _ansible_check_mode=check, _ansible_diff=diff)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     process = subprocess.Popen(

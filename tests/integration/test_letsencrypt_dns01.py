@@ -434,6 +434,26 @@ def test_a_signal_leaves_no_value_behind(base, servers, number):
     assert run(base)["changed"]
 
 
+def test_a_signal_at_any_moment_leaves_no_value_behind(base, servers):
+    """The moments are spread over a run; what must hold does not depend on which one is hit. Some come before anything is placed or after all is done."""
+    run(base)
+    process = spawn(dict(base, force=True))
+    assert process.stderr.readline() == "begun\n"
+    begun = time.monotonic()
+    assert finish(process)["changed"]
+    whole, said = time.monotonic() - begun, []
+    for moment in range(16):
+        process = spawn(dict(base, force=True))
+        assert process.stderr.readline() == "begun\n"
+        time.sleep(whole * moment / 16)
+        process.send_signal(signal.SIGTERM)
+        said.append(process.communicate(timeout=60)[0])
+        assert txt("_acme-challenge.www.one.test") == [], (moment, said[-1])
+        assert matches(base["dest"]), (moment, said[-1])
+    print("stopped by the signal:", sum("SIGTERM" in text for text in said), "of", len(said))
+    assert not run(base).get("failed")
+
+
 def test_the_next_run_cleans_up_after_a_kill(base, servers):
     process = spawn(dict(base, nameservers=[ADDRESS, "198.18.202.99"], propagation_timeout=60))
     deadline = time.monotonic() + 20

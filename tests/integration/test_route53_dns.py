@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -26,7 +29,7 @@ from ansible.module_utils.testing import patch_module_args
 FOLDER = Path(__file__).resolve().parents[1] / "lab" / "dns"
 sys.path.insert(0, str(FOLDER))
 
-from ansible_collections.multiregion.paas.plugins.modules import route53_latency
+from ansible_collections.multiregion.paas.plugins.modules import dns_addresses_info, route53_latency
 from moto_route53 import Route53Server
 
 NAME = "app.paas.test"
@@ -206,3 +209,36 @@ def test_an_absent_name_is_nxdomain(server, declare):
     declare(names=["gone.paas.test"], state="absent", endpoints=[])
     query = dns.message.make_query("us-east-1.gone.paas.test", "A")
     assert dns.query.udp(query, "127.0.0.1", port=server.port, timeout=5).rcode() == dns.rcode.NXDOMAIN
+
+
+def sent(server, client=None, name=NAME):
+    """What the module says, which asks the authoritative server itself."""
+    arguments = {"names": [name], "nameservers": [f"127.0.0.1:{server.port}"], **({"client": client} if client else {})}
+    with patch_module_args(arguments), contextlib.redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit):
+        dns_addresses_info.main()
+    return json.loads(said.getvalue())
+
+
+def test_where_the_users_of_a_region_are_sent_while_one_is_drained(server, declare, hosts):
+    declare()
+    for region, network in NETWORKS.items():
+        server.until([ADDRESSES[region]], NAME, region)
+        assert sent(server, network)["addresses"] == {NAME: [ADDRESSES[region]]}
+    hosts.drained.add(ADDRESSES["us-east-1"])
+    try:
+        server.until([ADDRESSES["eu-west-1"]], NAME, "us-east-1")
+        assert sent(server, NETWORKS["us-east-1"])["addresses"] == {NAME: [ADDRESSES["eu-west-1"]]}
+    finally:
+        hosts.drained.clear()
+    assert sent(server, name="nobody.paas.test")["addresses"] == {"nobody.paas.test": []}
+
+
+@pytest.mark.parametrize("client, words", [("nowhere", "no IP address"), (None, "timed out")])
+def test_what_cannot_be_asked_is_told(client, words):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        arguments = {"names": [NAME], "nameservers": [f"127.0.0.1:{silent.getsockname()[1]}"], **({"client": client} if client else {})}
+        with patch_module_args(arguments), contextlib.redirect_stdout(io.StringIO()) as said, pytest.raises(SystemExit):
+            dns_addresses_info.main()
+    result = json.loads(said.getvalue())
+    assert result["failed"] and words in result["msg"]

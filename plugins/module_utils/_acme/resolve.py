@@ -16,6 +16,7 @@ from typing import Tuple
 from .errors import DeadlineError, DnsError, InputError
 
 try:
+    import dns.edns
     import dns.exception
     import dns.flags
     import dns.inet
@@ -78,13 +79,47 @@ def is_address(host):
     return dns.inet.is_address(host)
 
 
-def ask(server, name, rdatatype, recurse=False):
-    """One question to one server, over TCP where the answer is cut off. Raises OSError or dns.exception.DNSException."""
-    query = dns.message.make_query(name, rdatatype)
+def ask(server, name, rdatatype, recurse=False, client=None):
+    """One question to one server, over TCP where the answer is cut off, on behalf of a client's network where one is given.
+
+    Raises OSError or dns.exception.DNSException.
+    """
+    options = [dns.edns.ECSOption(client, 56 if ":" in client else 24)] if client else None
+    query = dns.message.make_query(name, rdatatype, options=options)
     if not recurse:
         query.flags &= ~dns.flags.RD
     response, _tcp = dns.query.udp_with_fallback(query, server.address, timeout=QUERY_TIMEOUT, port=server.port, ignore_unexpected=True)
     return response
+
+
+def sent_to(zones, name, client=None):
+    """Every address that an authoritative server of the name's zone answers with. Raises DnsError where one does not answer.
+
+    A server that this machine has no way to, as by IPv6, counts only where none is left.
+    """
+    fqdn, zone = zones.locate(name)
+    questions = [(server, rdatatype) for server in zones.servers(zone) for rdatatype in ("A", "AAAA")]
+
+    def answer(question):
+        server, rdatatype = question
+        try:
+            response = ask(server, fqdn + ".", rdatatype, client=client)
+        except OSError as error:
+            return error if error.errno in UNREACHABLE else DnsError("%s does not answer: %s" % (server, error))
+        except dns.exception.DNSException as error:
+            return DnsError("%s does not answer: %s" % (server, error))
+        if response.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            return DnsError("%s answers %s" % (server, dns.rcode.to_text(response.rcode())))
+        return {rdata.address for rrset in response.answer if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA) for rdata in rrset}
+
+    answers = _together(answer, questions)
+    failed = [one for one in answers if isinstance(one, DnsError)]
+    if failed:
+        raise failed[0]
+    found = [one for one in answers if isinstance(one, set)]
+    if not found:
+        raise DnsError("No authoritative server of %s can be reached: %s" % (zone, answers[0]))
+    return sorted(set().union(*found))
 
 
 def txt_values(response, fqdn):

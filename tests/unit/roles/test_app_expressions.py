@@ -94,7 +94,23 @@ def test_a_drain_waits_as_long_as_dns_needs(given, seconds):
 
 
 def test_a_drain_counts_connections_only_after_dns():
-    said, waits, block = load("tasks/leave.yml")
-    assert "Waiting 90 s" in template(said["ansible.builtin.debug"]["msg"])
-    assert template(waits["ansible.builtin.wait_for"]["timeout"]) == 90
-    assert block["block"][0]["ansible.builtin.command"]["argv"][0] == "ss"
+    dns, users = load("tasks/leave.yml")
+    asked, forgotten = dns["block"]
+    assert template(trust_as_template(asked["retries"])) * asked["delay"] == 120
+    assert template(forgotten["ansible.builtin.wait_for"]["timeout"]) == 60
+    assert template(dns["rescue"][2]["ansible.builtin.wait_for"]["timeout"]) == 90
+    assert users["block"][0]["ansible.builtin.command"]["argv"][0] == "ss"
+
+
+@pytest.mark.parametrize(
+    ("answer", "left"),
+    [
+        ({"addresses": {"todo.example.com": ["192.0.2.2"]}}, True),
+        ({"addresses": {"todo.example.com": ["192.0.2.1"]}}, False),
+        ({"addresses": {"todo.example.com": ["192.0.2.2"], "shop.example.com": ["192.0.2.1", "192.0.2.2"]}}, False),
+        ({"failed": True, "msg": "timed out"}, False),
+    ],
+)
+def test_a_drained_host_is_left_when_no_name_leads_there(answer, left):
+    asked = load("tasks/leave.yml")[0]["block"][0]
+    assert template(trust_as_template("{{ " + asked["until"] + " }}"), paas_public_addresses=["192.0.2.1"], __app_sent=answer) is left
