@@ -50,6 +50,8 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 NAME = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 PATH = re.compile(r"/[^\s;{}\"'\\$]+")
 SIZE = re.compile(r"[0-9]+[kKmMgG]?")
+# nginx takes 0 as "at once", which no answer survives.
+TIME = re.compile(r"[1-9][0-9]*(ms|[smhd])?")
 
 
 def _own_problems(label: str, site: Mapping) -> Iterator[str]:
@@ -74,6 +76,8 @@ def _own_problems(label: str, site: Mapping) -> Iterator[str]:
         yield f"{label}: health_path is to be a path such as /.well-known/region-health."
     if not SIZE.fullmatch(str(site.get("max_body", "1m"))):
         yield f"{label}: max_body is to be a size such as 20m."
+    if not TIME.fullmatch(str(site.get("read_timeout", "60s"))):
+        yield f"{label}: read_timeout is to be a time such as 60s or 1h."
 
 
 def edge_problems(sites: Sequence, dokku_names: Sequence = ()) -> list[str]:

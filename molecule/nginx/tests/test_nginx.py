@@ -6,12 +6,52 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 testinfra_hosts = ["nginx-1", "nginx-bookworm-1"]
 
 SITE = "curl -sk --resolve site.paas.test:443:127.0.0.1 https://site.paas.test"
+
+# Asks and takes it back at once, over one connection, and prints how many requests the server took before it had enough: its GOAWAY names the
+# last one. Read by hand, as h2 takes no frame after that one.
+RESETS = """
+import select, socket, ssl, struct
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+context = ssl._create_unverified_context()
+context.set_alpn_protocols(["h2"])
+stream = context.wrap_socket(socket.create_connection(("127.0.0.1", 443), timeout=20), server_hostname="site.paas.test")
+talk, said, last = H2Connection(H2Configuration()), b"", None
+talk.initiate_connection()
+def read():
+    global said, last
+    data = stream.recv(65536)
+    said += data
+    while len(said) >= 9 and len(said) >= 9 + int.from_bytes(said[:3], "big"):
+        length, kind = int.from_bytes(said[:3], "big"), said[3]
+        if kind == 7:
+            last = struct.unpack("!I", said[9:13])[0]
+        said = said[9 + length:]
+    return bool(data)
+try:
+    for batch in range(200):
+        for number in range(50):
+            identity = talk.get_next_available_stream_id()
+            talk.send_headers(identity, [(":method", "GET"), (":scheme", "https"), (":authority", "site.paas.test"), (":path", "/")], end_stream=True)
+            talk.reset_stream(identity)
+        stream.sendall(talk.data_to_send())
+        while last is None and (stream.pending() or select.select([stream], [], [], 0)[0]):
+            read()
+        if last is not None:
+            break
+    while last is None and read():
+        pass
+except OSError:
+    pass
+print((last + 1) // 2)
+"""
 
 
 def is_bookworm(host):
@@ -37,6 +77,27 @@ def test_floods_are_bounded(host):
     streams, requests = (64, 500) if is_bookworm(host) else (128, 1000)
     assert f"http2_max_concurrent_streams {streams};" in configuration
     assert f"keepalive_requests {requests};" in configuration
+
+
+def test_whoever_takes_every_request_back_has_to_connect_again(host):
+    """Rapid reset (CVE-2023-44487): without a bound one connection brings in requests without end."""
+    taken = int(host.check_output("python3 -c %s", RESETS))
+    assert 0 < taken <= (500 if is_bookworm(host) else 1000)
+    assert host.run(f"{SITE}/").stdout == "hello"
+
+
+def test_a_site_speaks_ipv6(host):
+    """But where nginx_ipv6 is off. Docker's machines have no IPv6 of their own before, and may not give it to themselves."""
+    machine = "nginx-bookworm-1" if is_bookworm(host) else "nginx-1"
+    subprocess.run(
+        ["docker", "run", "--rm", "--cap-add=NET_ADMIN", "--security-opt=systempaths=unconfined", f"--network=container:paas-lab-{machine}",
+         "--entrypoint=sysctl", "paas-lab/machine:trixie", "-q", "-w", "net.ipv6.conf.lo.disable_ipv6=0"], check=True,
+    )  # fmt: skip
+    status = host.run("curl -sk -o /dev/null -w '%{http_code}' http://[::1]/ -H 'Host: other.example'")
+    # 7: nobody listens; 52 and 56: the server closed the connection without an answer.
+    assert status.rc in ((7,) if is_bookworm(host) else (52, 56))
+    if not is_bookworm(host):
+        assert host.run("curl -sk --resolve 'site.paas.test:443:[::1]' https://site.paas.test").stdout == "hello"
 
 
 def test_a_site_speaks_http2(host):

@@ -28,6 +28,8 @@ def test_a_good_site():
         ({"certificate_key": "/etc/a.key; include /x"}, "certificate_key is to be"),
         ({"health_path": "health"}, "health_path"),
         ({"max_body": "much"}, "max_body"),
+        ({"read_timeout": "long"}, "read_timeout"),
+        ({"read_timeout": "0"}, "read_timeout"),
     ],
 )
 def test_what_is_wrong_is_named(change, words):
