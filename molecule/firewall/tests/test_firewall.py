@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ sys.path.insert(0, str(PROJECT / "molecule" / "default"))
 
 from scenario import shell, until
 
-DATABASE, WEB = "198.18.16.71", "198.18.16.72"
+DATABASE, WEB, STRANGER = "198.18.16.71", "198.18.16.72", "198.18.16.73"
 LISTENING = {22, 80, 443, 5000, 5432, 6379, 8300, 8301, 8302, 8501, 9999}
 # Thousands at a time: a port that drops says so only by silence. The second SYN of a connection leaves after one second.
 SCAN = """
@@ -50,9 +51,43 @@ while ports:
 print(*sorted(opened))
 """
 
+# Silence says nothing over UDP. So the target notes what its rules let in, in a chain that comes after them.
+NOTE_UDP = """
+nft -f - << END
+table inet let_in {{
+  set ports {{ type inet_service; size 65535; flags dynamic; }}
+  chain input {{ type filter hook input priority 10; ip saddr {address} add @ports {{ udp dport }}; }}
+}}
+END
+"""
+SEND_UDP = """
+import socket, sys, time
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+    for port in range(1, 65536):
+        try:
+            link.sendto(b"?", (sys.argv[1], port))
+        except ConnectionError:
+            pass  # An earlier one was refused.
+        if port % 512 == 0:
+            time.sleep(0.02)  # No buffer on the way overflows.
+"""
+
 
 def scan(name, address, ports=(), inside=""):
     return {int(port) for port in shell(name, f"{inside} python3 - {address} {' '.join(map(str, ports))}", data=SCAN).split()}
+
+
+def scan_udp(name, source, target, address):
+    """The UDP ports of the target, all of which the machine sends to, that its rules let in."""
+    shell(target, NOTE_UDP.format(address=source))
+    try:
+        shell(name, f"python3 - {address}", data=SEND_UDP)
+        # The last packets are still on their way.
+        time.sleep(1)
+        found = json.loads(shell(target, "nft -j list set inet let_in ports"))["nftables"]
+    finally:
+        shell(target, "nft delete table inet let_in")
+    return {port for part in found if "set" in part for port in part["set"].get("elem", [])}
 
 
 def table():
@@ -62,6 +97,15 @@ def table():
 @pytest.mark.parametrize(("address", "opened"), [(DATABASE, set()), (WEB, {22, 80, 443})])
 def test_a_stranger_scans_every_port(address, opened):
     assert scan("firewall-client", address) == opened
+
+
+@pytest.mark.parametrize(("target", "address"), [("firewall-1", DATABASE), ("firewall-2", WEB)])
+def test_a_stranger_scans_every_port_by_udp(target, address):
+    assert scan_udp("firewall-client", STRANGER, target, address) == set()
+
+
+def test_the_estates_own_hosts_get_the_gossip_by_udp():
+    assert scan_udp("firewall-2", WEB, "firewall-1", DATABASE) == {8301}
 
 
 def test_the_estates_own_hosts_get_what_they_need():
@@ -104,6 +148,19 @@ def test_rules_that_lock_the_controller_out_go_back():
     assert table() == before
     assert shell("firewall-1", "cat /etc/paas/firewall/confirmed.nft") == confirmed
     assert play().returncode == 0
+
+
+def test_ssh_on_a_port_of_its_own():
+    shell("firewall-1", "systemd-run --unit other-ssh /usr/sbin/sshd -D -p 2222")
+    try:
+        done = play("-e", json.dumps({"firewall_ssh_port": 2222}))
+        assert done.returncode == 0, done.stdout
+        assert scan("firewall-2", DATABASE, [22, 2222]) == {2222}
+        assert scan("firewall-client", DATABASE, [22, 2222]) == set()
+    finally:
+        shell("firewall-1", "systemctl stop other-ssh")
+        assert play().returncode == 0
+    assert scan("firewall-2", DATABASE, [22, 2222]) == {22}
 
 
 def test_a_run_that_is_killed_goes_back_too():
