@@ -15,8 +15,8 @@ root() { [ "$(id -u)" = 0 ]; }
 
 apt_update() { apt-get -o DPkg::Lock::Timeout=600 update -qq; }
 
-# A package that is only a name others depend on counts as unknown.
-apt_knows() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'; }
+# A package that is only a name others depend on counts as unknown. grep reads to the end: with -q it would break the pipe.
+apt_knows() { LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep '^  Candidate: [^(]' >/dev/null; }
 
 apt_install() {
     say "Installing with apt: $*"

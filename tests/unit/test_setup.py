@@ -32,7 +32,9 @@ def machine(tmp_path):
         stub("id", f"echo {user}")
         for name in present:
             stub(name, "exit 0")
-        stub("apt-cache", f'case " {" ".join(known)} " in *" $2 "*) echo "  Candidate: 1";; *) echo "  Candidate: (none)";; esac')
+        # With its table of versions, which a package in several suites has: an answer that comes in several pieces.
+        stub("apt-cache", f"""case " {" ".join(known)} " in *" $2 "*) echo "  Candidate: 1";; *) echo "  Candidate: (none)";; esac
+for version in {{1..2000}}; do echo "     $version 500"; done""")
         cases = "".join(
             f"{package}) " + " && ".join(f"ln -sf {shutil.which('true')} {programs}/{name}" for name in names) + ";;\n"
             for package, names in (PROVIDES | (provides or {})).items()
