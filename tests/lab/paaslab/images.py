@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .model import Image, LabError
 IMAGES = Path(__file__).resolve().parent.parent / "images"
 LABEL = "paas-lab.content"
 PULL_SECONDS = 90
+_INSTALLING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -177,15 +179,22 @@ def ensure_base(suite: str, say) -> str:
 
 
 def _need_mmdebstrap() -> None:
-    if shutil.which("mmdebstrap"):
-        return
+    """Install it when it is missing; once, though the images of two releases are made side by side."""
+    with _INSTALLING:
+        if not shutil.which("mmdebstrap"):
+            _install_mmdebstrap()
+
+
+def _install_mmdebstrap() -> None:
     advice = "apt-get install mmdebstrap debian-archive-keyring"
     if os.geteuid() != 0:
         raise LabError(f"No Docker registry answers and mmdebstrap is missing; install it: sudo {advice}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], capture_output=True, check=False, env=environment)
+    # Somebody else's apt may be at work, such as that of another run.
+    patient = ["apt-get", "-o", "DPkg::Lock::Timeout=600"]
+    subprocess.run([*patient, "update", "-q"], capture_output=True, check=False, env=environment)
     done = subprocess.run(
-        ["apt-get", "install", "-qy", "--no-install-recommends", *advice.split()[2:]],
+        [*patient, "install", "-qy", "--no-install-recommends", *advice.split()[2:]],
         capture_output=True, text=True, check=False, env=environment,
     )
     if done.returncode != 0:

@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import shutil
 import sys
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,25 @@ def test_an_image_is_out_of_date_when_its_parent_or_a_file_changed(lab, tmp_path
     assert images.content_digest(lab.images["client"], "sha256:2") != first
     (tmp_path / "client" / "Dockerfile").write_text("FROM y\n")
     assert images.content_digest(lab.images["client"], "sha256:1") != first
+
+
+def test_two_images_at_once_install_what_they_are_made_with_once(tmp_path, monkeypatch):
+    """An apt that, like the real one, refuses a second beside it."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    apt = programs / "apt-get"
+    apt.write_text(
+        f"#!/bin/sh\nmkdir {tmp_path}/lock || exit 100\nsleep 0.2\n"
+        f'case " $* " in *" install "*) echo "$@" >>{tmp_path}/installed; printf "#!/bin/sh\\n" >{programs}/mmdebstrap; chmod 755 {programs}/mmdebstrap;; esac\n'
+        f"rmdir {tmp_path}/lock\n",
+        encoding="utf-8",
+    )
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    monkeypatch.setattr(images.os, "geteuid", lambda: 0)
+    found = shutil.which
+    monkeypatch.setattr(images.shutil, "which", lambda name: found(name, path=str(programs)))
+    with futures.ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(images._need_mmdebstrap) for _number in range(2)]:
+            done.result(timeout=60)
+    assert len((tmp_path / "installed").read_text(encoding="utf-8").splitlines()) == 1
