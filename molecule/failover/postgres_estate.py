@@ -12,6 +12,7 @@ import importlib.util
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -81,6 +82,11 @@ def fence(name):
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+def lab(*arguments):
+    """The lab's own command line: a machine goes, or a new one comes under its name and address."""
+    subprocess.run([sys.executable, str(PROJECT / "tests/lab/lab.py"), *arguments], stdout=subprocess.DEVNULL, check=True, timeout=600)
+
+
 def docker(*arguments):
     subprocess.run(["docker", *arguments], stdout=subprocess.DEVNULL, check=True)
 
@@ -135,6 +141,24 @@ def cut(name, *regions, ssh=False):
 
 def heal(name):
     shell(name, "nft delete table inet cut", check=True)
+
+
+def _network(name, rules):
+    """nftables' rules in the network of a machine whose own programs stand still."""
+    image = subprocess.run(["docker", "inspect", "--format", "{{.Config.Image}}", f"paas-lab-{name}"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    docker("run", "--rm", "--network", f"container:paas-lab-{name}", "--cap-add", "NET_ADMIN", "--entrypoint", "nft", image, rules)
+
+
+def freeze(name):
+    """The whole machine with its kernel: of a paused container, that would go on to acknowledge what the machine is sent."""
+    docker("pause", f"paas-lab-{name}")
+    chains = (f"add chain inet frozen {hook} {{ type filter hook {hook} priority 0 ; policy drop ; }}" for hook in ("input", "output"))
+    _network(name, "; ".join(["add table inet frozen", *chains]))
+
+
+def thaw(name):
+    _network(name, "delete table inet frozen")
+    docker("unpause", f"paas-lab-{name}")
 
 
 class Writer(threading.Thread):

@@ -186,13 +186,13 @@ def frozen(quorum: bool) -> None:
         synchronous("ANY 1 (" + ", ".join("paas_" + name.replace("-", "_") for name in estate.ADDRESSES) + ")")
     try:
         with estate.Writer() as writer, estate.Writer(nodes=[old]) as beside:
-            estate.docker("pause", f"paas-lab-{old}")
+            estate.freeze(old)
             try:
                 estate.run("failover", "accept_loss=yes")
                 writer.await_more(20)
             finally:
-                estate.docker("unpause", f"paas-lab-{old}")
-            thawed = time.time()
+                thawed = time.time()
+                estate.thaw(old)
             # Longer than the guard of the old primary takes.
             time.sleep(25)
         late = [moment for _number, moment in beside.acknowledged if moment >= thawed]

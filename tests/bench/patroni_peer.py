@@ -25,7 +25,7 @@ URL = (
 # The packages' own services would start with configurations of nobody's.
 INSTALL = (
     "systemctl mask --quiet etcd.service patroni.service && apt-get -qq update"
-    " && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends patroni etcd-server python3-psycopg2"
+    " && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends patroni etcd-server python3-etcd python3-psycopg2"
 )
 
 UNITS = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 import threading
 import time
@@ -82,6 +83,28 @@ def test_a_switchover_loses_nothing(name):
     if name == "failover-1":
         again = run("switchover", f"new_primary={name}").stdout
         assert all("changed=0" in line for line in again.splitlines() if "changed=" in line), again[-6000:]
+
+
+def test_a_follower_goes_and_a_new_machine_takes_its_place():
+    """What leaves is held down with its data; the newcomer has its name and address, and nothing else."""
+    primary = the_primary()
+    stays, goes = others(primary)
+    slots = "SELECT string_agg(slot_name, ',' ORDER BY 1) FROM pg_replication_slots"
+    with Writer() as writer:
+        run("remove_follower", f"follower={goes}")
+        assert sql(primary, slots) == f"paas_{stays.replace('-', '_')}"
+        assert sql(goes, "SELECT 1") != "1" and estate.shell(goes, "cat /var/lib/postgresql/17/main/PG_VERSION") == "17"
+        refused = run("add_follower", f"follower={goes}", check=False)
+        assert refused.returncode != 0 and "is taken back by rejoin.yml" in " ".join(refused.stdout.split())
+        estate.lab("down", goes)
+        estate.lab("up", goes)
+        run("add_follower", f"follower={goes}", "bandwidth_limit=20M")
+        estate.followed_by_all(primary, [stays, goes])
+        again = run("add_follower", f"follower={goes}").stdout
+        writer.await_more(20)
+    assert not re.search("changed=[1-9]", again), again[-2000:]
+    print(f"\na follower out and a new one in: {len(writer.acknowledged)} rows, no write waited longer than {writer.gap():.2f} s")
+    assert writer.lost(primary) == []
 
 
 def test_a_candidate_that_fails_has_the_old_primary_put_back():
@@ -175,6 +198,26 @@ def test_a_primary_that_is_cut_off_closes_by_itself(regions):
         f" {writer.first_after(promoted) - started:.1f} s after the command, {len(after)} rows on the old primary after the promotion"
     )
     assert after == []
+    estate.fence(old)
+    taken_back(old)
+
+
+def test_a_machine_that_is_off_is_vouched_for_by_the_operator():
+    old = the_primary()
+    with Writer() as writer:
+        estate.docker("kill", f"paas-lab-{old}")
+        refused = run("failover", "accept_loss=yes", f"fenced_by_hand={others(old)[0]} is off", check=False)
+        assert refused.returncode != 0 and f"the old primary is {old}" in " ".join(refused.stdout.split()), refused.stdout[-6000:]
+        assert [sql(name, "SELECT pg_is_in_recovery()") for name in others(old)] == ["t", "t"]
+        started = time.time()
+        told = run("failover", "accept_loss=yes", f"fenced_by_hand={old} is off").stdout
+        writer.await_more(20)
+    assert f"{old} is fenced: the operator says so" in " ".join(told.split()), told[-6000:]
+    primary = new_primary(old)
+    lost = writer.lost(primary)
+    print(f"\nfailover to {primary}, off by hand: first row {writer.first_after(started) - started:.1f} s after the command, {len(lost)} rows lost")
+    estate.docker("start", f"paas-lab-{old}")
+    estate.until("that the old server runs", lambda: sql(old, "SELECT pg_is_in_recovery()") == "f", 120)
     estate.fence(old)
     taken_back(old)
 

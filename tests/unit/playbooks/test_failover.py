@@ -6,8 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -49,3 +54,27 @@ def test_nobody_who_says_nothing_is_counted_on():
     assert template("__failover_guards", {"eu": {"skipped": True}}) == {}
     choice = template("__failover_choice", {})
     assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
+
+
+def first_play(folder, argument):
+    """The check of the values, with an argument as a shell hands it to ansible-playbook: without its outer quotes."""
+    play = yaml.safe_load((PLAYBOOKS / "failover.yml").read_text(encoding="utf-8"))[0]
+    play["tasks"].append({"ansible.builtin.debug": {"msg": "vouched: {{ __failover_vouched }}."}})
+    (folder / "book.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+    (folder / "hosts.yml").write_text("paas_postgres: {hosts: {us: , eu: , ap: }}\n", encoding="utf-8")
+    command = [Path(sys.executable).parent / "ansible-playbook", "book.yml", "-i", "hosts.yml", "-e", argument]
+    environment = {**{name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return done.returncode, " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("argument", ["fenced_by_hand=us is off", "fenced_by_hand='us is off'", '{"fenced_by_hand": "us is off"}'])
+def test_the_operator_s_word_comes_as_the_runbook_s_page_has_it(tmp_path, argument):
+    status, output = first_play(tmp_path, argument)
+    assert status == 0 and "vouched: us is off." in output, output
+
+
+@pytest.mark.parametrize("argument", ["fenced_by_hand=us", "fenced_by_hand=us is not off", "fenced_by_hand=them is off", "fenced_by_hand=yes"])
+def test_another_word_is_none(tmp_path, argument):
+    status, output = first_play(tmp_path, argument)
+    assert status != 0 and 'is "HOST is off" with the old primary\'s name' in output and "vouched:" not in output, output
