@@ -223,10 +223,12 @@ def rejoin(gigabytes: float) -> None:
         tell(f"filled {number + 1} of {parts}")
     size = int(estate.sql(old, "SELECT sum(pg_database_size(oid)) FROM pg_database"))
     with estate.Writer(nodes=[old]):
-        estate.cut(old, *(estate.REGIONS[name] for name in all_but(old)))
+        # Not within reach of SSH either: it writes on until its guard ends that, and diverges.
+        estate.cut(old, *(estate.REGIONS[name] for name in all_but(old)), ssh=True)
         time.sleep(3)
         estate.run("failover", "accept_loss=yes")
         estate.heal(old)
+    estate.fence(old)
     before, began = received(old), time.monotonic()
     primary = taken_back(old)
     rewind = (time.monotonic() - began, received(old) - before)

@@ -329,6 +329,35 @@ def test_a_rewind_that_cannot_work_keeps_the_old_directory(servers):
     assert old.shell(f"cat {result['kept_aside']}/PG_VERSION") == str(old.version)
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept by a slot", "thrown away"])
+def test_a_rewind_needs_the_log_since_the_last_common_checkpoint(pair, kept):
+    """A slot that was made before the promotion keeps it; one that is made afterwards begins with the new timeline's checkpoint."""
+    old, new, _third = pair
+    new.sql("ALTER SYSTEM SET wal_keep_size = 0; ALTER SYSTEM SET max_slot_wal_keep_size = -1;")
+    new.sql("SELECT pg_reload_conf()")
+    old.sql("CHECKPOINT")
+    for number in (201, 202, 203):
+        insert(old, number, number)
+        old.sql("SELECT pg_switch_wal()")
+    new.rows(3)
+    if kept:
+        new.sql("SELECT pg_create_physical_replication_slot('kept', true)")
+    old.sql("TRUNCATE rows")
+    diverge(pair)
+    for number in (204, 205, 206):
+        insert(new, number, number)
+        new.sql("SELECT pg_switch_wal()")
+    new.sql("CHECKPOINT")
+    if kept:
+        assert old.follow(new, on_divergence="rewind", slot="kept")["action"] == "rewound"
+    else:
+        with pytest.raises(Failed, match="thrown away log that it needs to get ready.*reclone takes a new base backup"):
+            old.follow(new, on_divergence="rewind", slot="late")
+        taken_back = old.follow(new, on_divergence="reclone", slot="late")
+        assert taken_back["action"] == "recloned" and taken_back["kept_aside"]
+    old.rows(18)
+
+
 def killed_taking_back(old, new, name, script):
     """Take the old primary back, and kill the module while this program of PostgreSQL's, here a script, hangs after the script's lines."""
     program = f"/usr/lib/postgresql/{old.version}/bin/{name}"

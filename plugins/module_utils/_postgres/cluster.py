@@ -75,6 +75,9 @@ SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'slots',
 """
 
 _ALL_WAL = "1TB"
+# A failure in the server's log, but not that it turns away those who ask whether it is ready.
+_WRONG = re.compile(r"\b(FATAL|PANIC|ERROR):(?!  the database system is )")
+_THROWN_AWAY = re.compile(r"requested WAL segment [0-9A-F]{24} has already been removed")
 # By this in its command line a server is known that only recovers, on the local socket, for us.
 _RECOVERY = "cluster_name=paas_recovery"
 # For what takes as long as it takes; the caller's own limit ends it.
@@ -418,7 +421,7 @@ class Cluster:
         common.update(running=True, processes=True, recovery_runs=_RECOVERY in self._text(f"/proc/{server['pid']}/cmdline"))
         status = self.status()
         if status is None:
-            return p.Current(**common)
+            return p.Current(**common, starved=self._starved())
         found = _running(status, common["timeline"], self._timeline_at)
         if found["in_recovery"] and marks.get("promoting") and marks["promoting"] != self._run_of(server):
             # A server that starts forgets that it was asked to promote itself.
@@ -554,13 +557,23 @@ class Cluster:
 
     def log_errors(self, count: int = 3) -> list[str]:
         """The last errors in the server's log, for a failure's message."""
+        return [line for line in self._log_tail() if _WRONG.search(line)][-count:]
+
+    def _log_tail(self) -> list[str]:
         try:
             with open(self.log_file, "rb") as handle:
                 handle.seek(max(0, os.path.getsize(self.log_file) - 20000))
-                lines = handle.read().decode("utf-8", "replace").splitlines()
+                return handle.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return []
-        return [line for line in lines if re.search(r"\b(FATAL|PANIC|ERROR):", line)][-count:]
+
+    def _starved(self) -> bool:
+        """Whether the last thing that went wrong since its start is that the primary has no more of the log which it needs to get ready."""
+        lines = self._log_tail()
+        started = max((number for number, line in enumerate(lines) if "LOG:  starting PostgreSQL " in line), default=0)
+        wrong = [line for line in lines[started:] if _WRONG.search(line)]
+        # An archive may still bring it.
+        return bool(wrong) and _THROWN_AWAY.search(wrong[-1]) is not None and not self._config().get("restore_command")
 
     # The primary
 
@@ -614,7 +627,8 @@ class Cluster:
         """A rewind reads the own log from before the fork on. The checkpoint of a stop would throw that away."""
         path = self.auto_conf()
         self.write(path, with_settings(self._text(path), {"wal_keep_size": _ALL_WAL}))
-        if self.postmaster() is not None:
+        # One that is not ready cannot be asked, and is not rewound but cloned anew.
+        if self.postmaster() is not None and self.status() is not None:
             self.reload()
             self.wait("The reload", lambda: self.query("SHOW wal_keep_size") == _ALL_WAL)
 
@@ -687,7 +701,8 @@ class Cluster:
 
     def await_ready(self) -> None:
         def ready() -> bool:
-            if self.status() is not None:
+            # One that starves never is, and the next look says so.
+            if self.status() is not None or self._starved():
                 return True
             if self.postmaster() is None and self._failed():
                 raise PostgresError(f"the cluster {self.name} does not start. " + "; ".join(self.log_errors()))

@@ -78,6 +78,7 @@ class Current:
     rewinding: bool = False
     recovering: bool = False  # a recovery out of reach was begun and has not ended
     recovery_runs: bool = False
+    starved: bool = False  # the primary has no more of the log that it needs to get ready
     promoting: bool = False  # it was asked to promote itself and may do so at any time
     processes: bool = False  # also those that have outlived their postmaster
     start_disabled: bool = False
@@ -200,6 +201,8 @@ def _promote(current: Current, desired: Desired) -> Plan:
     if not current.running:
         raise Refused("the server is not running; start it first")
     if current.in_recovery is None:
+        if current.starved:
+            raise Refused("it is not ready, and waits for log that its primary has thrown away")
         return Plan((Step("await_ready", "Wait until the server accepts connections"),), again=True)
     if not current.in_recovery:
         steps = []
@@ -263,6 +266,8 @@ def _follow(current: Current, desired: Desired, upstream: Upstream) -> Plan:
     if current.running and not current.accepting:
         # A fresh base backup needs the primary before it accepts connections. A diverged one does no harm: it refuses itself.
         steps = _configure(current, desired, upstream)
+        if current.starved and not steps:
+            return _diverged(current, desired, upstream, "the primary has thrown away log that it needs to get ready", "lost")
         steps.append(Step("await_ready", "Wait until the server accepts connections"))
         return Plan(tuple(steps), "attached" if len(steps) > 1 else "none", again=True)
 

@@ -261,6 +261,19 @@ def test_a_server_whose_log_is_gone_is_cloned_anew_only_when_asked():
     assert done == ["hold_down_for_rewind", "stop", "drop_slot", "clone", "keep_aside", "install_clone"]
 
 
+def test_a_server_that_never_gets_ready_for_want_of_log_is_cloned_anew_only_when_asked():
+    starved = replace(RUNNING, accepting=False, in_recovery=None, streaming=False, starved=True)
+    assert steps(replace(starved, starved=False)) == ["await_ready"]
+    with pytest.raises(Refused, match="thrown away log that it needs to get ready.*reclone"):
+        steps(starved, replace(FOLLOWING, on_divergence="rewind"))
+    done = steps(starved, replace(FOLLOWING, on_divergence="reclone"))
+    assert done == ["hold_down_for_rewind", "stop", "clone", "keep_aside", "install_clone"]
+    # Another primary may have it.
+    assert steps(replace(starved, conninfo="host=10.0.9.9"))[-1] == "await_ready"
+    with pytest.raises(Refused, match="waits for log"):
+        p.plan(starved, replace(FOLLOWING, state="promoted"), None)
+
+
 def test_the_old_directory_steps_aside_only_for_a_whole_copy():
     for current in (AHEAD, replace(AHEAD, clone=p.PARTIAL)):
         done = steps(current, replace(FOLLOWING, on_divergence="reclone"))
