@@ -145,7 +145,8 @@ def heal(name):
 
 def _network(name, rules):
     """nftables' rules in the network of a machine whose own programs stand still."""
-    image = subprocess.run(["docker", "inspect", "--format", "{{.Config.Image}}", f"paas-lab-{name}"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    inspected = subprocess.run(["docker", "inspect", "--format", "{{.Config.Image}}", f"paas-lab-{name}"], stdout=subprocess.PIPE, text=True, check=True)
+    image = inspected.stdout.strip()
     docker("run", "--rm", "--network", f"container:paas-lab-{name}", "--cap-add", "NET_ADMIN", "--entrypoint", "nft", image, rules)
 
 

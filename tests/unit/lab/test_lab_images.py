@@ -97,7 +97,8 @@ def test_two_images_at_once_install_what_they_are_made_with_once(tmp_path, monke
     apt = programs / "apt-get"
     apt.write_text(
         f"#!/bin/sh\nmkdir {tmp_path}/lock || exit 100\nsleep 0.2\n"
-        f'case " $* " in *" install "*) echo "$@" >>{tmp_path}/installed; printf "#!/bin/sh\\n" >{programs}/mmdebstrap; chmod 755 {programs}/mmdebstrap;; esac\n'
+        f'case " $* " in *" install "*) echo "$@" >>{tmp_path}/installed; printf "#!/bin/sh\\n" >{programs}/mmdebstrap;'
+        f" chmod 755 {programs}/mmdebstrap;; esac\n"
         f"rmdir {tmp_path}/lock\n",
         encoding="utf-8",
     )
