@@ -126,8 +126,9 @@ def state(box: Sandbox) -> list[str]:
     config.pop("GIT_REV", None)
     scale = box.shell("dokku ps:scale --format json demo").out
     source = json.loads(box.shell("dokku apps:report demo --format json").out)["deploy-source-metadata"]
-    # Web listeners are addresses of containers.
-    return [*(text for text in texts if "listeners" not in text), json.dumps(config, sort_keys=True), scale, source]
+    # Web listeners are addresses of containers; each sandbox has a folder of its own.
+    kept = (text.replace(str(box.folder), "") for text in texts if "listeners" not in text)
+    return [*kept, json.dumps(config, sort_keys=True), scale, source]
 
 
 def kills(folder: Path, whole: dict) -> dict:
@@ -144,6 +145,7 @@ def kills(folder: Path, whole: dict) -> dict:
             declare(box, whole)
         if state(box) != wanted or declare(box, whole)[0]["changed"]:
             differing.append(number)
+        print(f"killed at command {number + 1} of {wanted_writes}: {'ANOTHER END STATE' if number in differing else 'the same end state'}", flush=True)
     return {"what": f"killed at each of {wanted_writes} commands", "differing": differing}
 
 
