@@ -9,6 +9,8 @@ import http.client
 import http.cookies
 import json
 import os
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,7 +22,9 @@ sys.path.insert(0, str(PROJECT / "molecule" / "default"))
 
 from scenario import shell
 
-HOSTS = {"deploy-dokku-1": "198.18.1.81", "deploy-dokku-2": "198.18.2.81"}
+HOSTS = {"deploy-dokku-1": "198.18.1.81", "deploy-dokku-2": "198.18.2.81", "deploy-dokku-3": "198.18.3.81"}
+NAME = "todo.paas.test"
+SECRETS = PROJECT / ".lab" / "molecule" / "deploy" / "secrets.json"
 
 
 def start(name, *arguments):
@@ -57,25 +61,36 @@ def running():
     return [shell(name, "docker exec todo.web.1 printenv VERSION") for name in HOSTS]
 
 
-class User(threading.Thread):
-    """Writes, and reads what it wrote, again and again; each request over a connection of its own, as a first hit is."""
+class Connection(http.client.HTTPSConnection):
+    """To one host, as the client whom DNS sends there."""
 
-    def __init__(self, address):
+    def __init__(self, address, trust):
+        super().__init__(NAME, timeout=10)
+        self.address, self.trust = address, trust
+
+    def connect(self):
+        self.sock = self.trust.wrap_socket(socket.create_connection((self.address, 443), self.timeout), server_hostname=NAME)
+
+
+class User(threading.Thread):
+    """Writes, and reads what it wrote, again and again; each request over a TLS connection of its own, as a first hit is."""
+
+    def __init__(self, address, trust):
         super().__init__(daemon=True)
-        self.address = address
+        self.address, self.trust = address, trust
         self.cookies = {}
         self.requests = self.wrong = 0
         self.failures = []
         self.done = threading.Event()
 
     def ask(self, method, path, body=None):
-        headers = {"Host": "todo.paas.test", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if body is not None:
             headers["Content-Type"] = "application/json"
         self.requests += 1
-        connection = http.client.HTTPConnection(self.address, timeout=10)
+        connection = Connection(self.address, self.trust)
         try:
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
@@ -111,7 +126,8 @@ class Load:
     """Users of every host, from when it is entered until it has ended."""
 
     def __init__(self, users_a_host):
-        self.users = [User(address) for address in HOSTS.values() for _number in range(users_a_host)]
+        trust = ssl.create_default_context(cadata=json.loads(SECRETS.read_text(encoding="utf-8"))["paas_ca_certificate"])
+        self.users = [User(address, trust) for address in HOSTS.values() for _number in range(users_a_host)]
 
     def __enter__(self):
         for user in self.users:
