@@ -56,6 +56,12 @@ def test_nobody_who_says_nothing_is_counted_on():
     assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
 
 
+def test_the_slots_are_there_before_the_promotion():
+    """Made after it they begin with its checkpoint, and a rewind of the old primary needs the log from the one before."""
+    (names,) = [[task["name"] for task in play["tasks"]] for play in PLAYS if play.get("name") == "Promote"]
+    assert names.index("Keep the log for the other servers") < names.index("Promote the new primary")
+
+
 def first_play(folder, argument):
     """The check of the values, with an argument as a shell hands it to ansible-playbook: without its outer quotes."""
     play = yaml.safe_load((PLAYBOOKS / "failover.yml").read_text(encoding="utf-8"))[0]
