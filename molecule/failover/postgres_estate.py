@@ -123,7 +123,7 @@ def followed_by_all(primary, others):
 def promoted_at(name):
     """When its timeline began, by this computer's clock, which the machines share. pg_stat_file() would tell whole seconds only."""
     timeline = sql(name, "SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
-    return float(shell(name, f"stat -c %.3Y /var/lib/postgresql/17/main/pg_wal/{timeline}.history", check=True))
+    return float(shell(name, f"stat -c %.3Y {sql(name, 'SHOW data_directory')}/pg_wal/{timeline}.history", check=True))
 
 
 def cut(name, *regions, ssh=False):
@@ -185,7 +185,8 @@ class Writer(threading.Thread):
                         self.acknowledged.append((number, time.time()))
                         time.sleep(0.005)
             except psycopg.Error:
-                time.sleep(0.02)
+                # As an app that waits a moment: at once again, it would take the processors from what it measures.
+                time.sleep(0.1)
 
     def __enter__(self):
         self.start()

@@ -98,6 +98,13 @@ options:
         followers at once.
     type: bool
     default: false
+  followers:
+    description:
+      - For O(state=promoted), the hosts that will follow this server. Each has its slot, named as by the default of O(slot), before the
+        promotion, so that a rewind of the old primary finds the log since the last checkpoint that both have.
+    type: list
+    elements: str
+    default: []
   lift_fence:
     description:
       - For O(state=promoted), start a fenced server as the primary that it was.
@@ -345,6 +352,7 @@ def main() -> None:
             "on_divergence": {"type": "str", "choices": ["fail", "rewind", "reclone"], "default": "fail"},
             "after_lsn": {"type": "str"},
             "await_promotion": {"type": "bool", "default": False},
+            "followers": {"type": "list", "elements": "str", "default": []},
             "lift_fence": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 60},
             "bandwidth_limit": {"type": "str"},
@@ -364,6 +372,7 @@ def main() -> None:
             after_lsn=params["after_lsn"],
             bandwidth_limit=params["bandwidth_limit"],
             await_promotion=params["await_promotion"],
+            followers=tuple(params["followers"]),
             lift_fence=params["lift_fence"],
         )
         follower = Follower(cluster, request, socket.gethostname(), check=module.check_mode)

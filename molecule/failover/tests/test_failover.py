@@ -93,7 +93,7 @@ def test_a_follower_goes_and_a_new_machine_takes_its_place():
     with Writer() as writer:
         run("remove_follower", f"follower={goes}")
         assert sql(primary, slots) == f"paas_{stays.replace('-', '_')}"
-        assert sql(goes, "SELECT 1") != "1" and estate.shell(goes, "cat /var/lib/postgresql/17/main/PG_VERSION") == "17"
+        assert sql(goes, "SELECT 1") != "1" and estate.shell(goes, "cat /var/lib/postgresql/*/main/PG_VERSION").isdigit()
         refused = run("add_follower", f"follower={goes}", check=False)
         assert refused.returncode != 0 and "is taken back by rejoin.yml" in " ".join(refused.stdout.split())
         estate.lab("down", goes)
@@ -127,7 +127,8 @@ def test_a_candidate_that_fails_has_the_old_primary_put_back():
 
 def test_without_evidence_nobody_takes_over():
     # Its guard may still hear the region that does not answer.
-    old, asked, silent = "failover-1", "failover-2", "failover-3"
+    old = the_primary()
+    asked, silent = others(old)
     for name in (old, silent):
         estate.docker("pause", f"paas-lab-{name}")
     try:
@@ -282,8 +283,8 @@ def test_a_killed_runbook_is_run_again(playbook, task):
     a server whose processes are frozen, and go on afterwards where they still are."""
     delay = random.Random(f"{SEED} {playbook} {task}").uniform(0, 1.5)
     old = the_primary()
-    target, third = others(old)
-    arguments = [f"new_primary={target}"] + ["accept_loss=yes"] * (playbook == "failover")
+    # The failover takes the most advanced one: another than that would leave a follower behind that has more than its primary.
+    arguments = ["accept_loss=yes"] if playbook == "failover" else [f"new_primary={others(old)[0]}"]
     with Writer() as writer, Writer(nodes=[old]) as beside:
         if playbook == "failover":
             estate.shell(old, "pkill -STOP -x postgres")
@@ -291,6 +292,8 @@ def test_a_killed_runbook_is_run_again(playbook, task):
         run(playbook, *arguments)
         estate.shell(old, "pkill -CONT -x postgres")
         writer.await_more(20)
+    target = new_primary(old)
+    (third,) = [name for name in others(old) if name != target]
     lost = writer.lost(target)
     print(f"\n{playbook} killed {delay:.2f} s into {task!r} (seed {SEED}): {len(writer.acknowledged)} rows acknowledged, {len(lost)} lost")
     assert estate.primaries() == [target]

@@ -69,9 +69,17 @@ SELECT json_build_object(
 )
 """
 
-_UPSTREAM_QUERY = """
+# Whether it is the primary before on which timeline, so that a promotion in between is not missed. All in one connection: over an ocean
+# each is a second and more.
+_UPSTREAM_SCRIPT = r"""
 SELECT json_build_object('in_recovery', pg_is_in_recovery(), 'slots',
-  (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'wal_status', wal_status)), '[]') FROM pg_replication_slots))
+  (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'wal_status', wal_status)), '[]') FROM pg_replication_slots));
+IDENTIFY_SYSTEM \gset
+\echo :systemid :timeline :xlogpos
+SELECT :timeline > 1 AS has_history \gset
+\if :has_history
+TIMELINE_HISTORY :timeline;
+\endif
 """
 
 _ALL_WAL = "1TB"
@@ -579,19 +587,17 @@ class Cluster:
 
     def upstream(self, conninfo: t.Mapping[str, t.Any], slot: str, passfile: t.Optional[str]) -> p.Upstream:
         """Ask the server to follow. Its log position is read after this server's own."""
-        status = json.loads(self.remote(conninfo, _UPSTREAM_QUERY, passfile))
-        identity = self.remote(conninfo, "IDENTIFY_SYSTEM", passfile, replication=True).split("|")
-        timeline = int(identity[1])
-        history: tuple[Fork, ...] = ()
-        if timeline > 1:
-            history = parse_history(self.remote(conninfo, f"TIMELINE_HISTORY {timeline}", passfile, replication=True).split("|", 1)[1])
+        answer, identity, *history = self.remote(conninfo, _UPSTREAM_SCRIPT, passfile, replication=True).split("\n", 2)
+        status = json.loads(answer)
+        system_identifier, timeline, lsn = identity.split()
         slots = {entry["name"]: entry["wal_status"] for entry in status["slots"]}
         return p.Upstream(
-            system_identifier=identity[0],
-            timeline=timeline,
-            lsn=parse_lsn(identity[2]),
+            system_identifier=system_identifier,
+            timeline=int(timeline),
+            lsn=parse_lsn(lsn),
             in_recovery=status["in_recovery"],
-            history=history,
+            # Its name comes before it.
+            history=parse_history(history[0].split("|", 1)[1]) if history else (),
             slot_exists=slot in slots,
             slot_lost=slots.get(slot) == "lost",
         )
@@ -600,7 +606,8 @@ class Cluster:
         parameters = {key: value for key, value in conninfo.items() if key not in ("application_name", "passfile")}
         parameters["dbname"] = "postgres"
         if replication:
-            parameters["replication"] = "true"
+            # It then knows queries and the replication protocol's commands.
+            parameters["replication"] = "database"
         argv = [self.program("psql"), "-XAtq", "-w", "-v", "ON_ERROR_STOP=1", "-d", format_conninfo(parameters)]
         return self.run(argv, stdin=sql + ";\n", passfile=passfile).strip()
 
@@ -865,6 +872,10 @@ class Cluster:
         # One file back only where the record begins there: after a switch of the log the end of a file is empty.
         last = self._last_record(timeline, max((replayed - 1) // size * size, near), replayed) or self._last_record(timeline, near, replayed)
         return last is not None and last[1].startswith("CHECKPOINT_SHUTDOWN ") and last[0] < replayed
+
+    def create_slots(self, names: t.Sequence[str]) -> None:
+        """With the log from the last checkpoint on, at once."""
+        self.query("".join(f"SELECT pg_create_physical_replication_slot({_literal(name)}, true);\n" for name in names))
 
     def drop_slots(self, names: t.Sequence[str]) -> list[str]:
         """Those that were dropped. One that somebody has begun to stream from since it was looked at is left for the next run."""

@@ -46,6 +46,7 @@ class Request:
     after_lsn: t.Optional[str] = None
     bandwidth_limit: t.Optional[str] = None
     await_promotion: bool = False
+    followers: tuple[str, ...] = ()
     lift_fence: bool = False
 
 
@@ -116,6 +117,7 @@ class Follower:
             after_lsn=parse_lsn(self.request.after_lsn) if self.request.after_lsn and self.request.after_lsn != "shutdown" else None,
             after_shutdown=self.request.after_lsn == "shutdown",
             lift_fence=self.request.lift_fence,
+            slots=tuple(slot_name(host) for host in self.request.followers),
         )
         if self.request.primary is not None and self.request.primary.password is not None and not self.check:
             if self._write_passfile():
@@ -282,6 +284,9 @@ class Follower:
 
     def _do_remove_standby_signal(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.remove_standby_signal()
+
+    def _do_create_slots(self, step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
+        self.cluster.create_slots(step.value.split(","))
 
     def _do_promote(self, _step: p.Step, _current: p.Current, _upstream: t.Any) -> None:
         self.cluster.mark_promoting()

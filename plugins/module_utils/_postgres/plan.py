@@ -118,6 +118,7 @@ class Desired:
     after_lsn: t.Optional[int] = None
     after_shutdown: bool = False
     lift_fence: bool = False
+    slots: tuple[str, ...] = ()  # of those that will follow it
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,10 @@ def _promote(current: Current, desired: Desired) -> Plan:
             steps.append(_FORGET_DETACHED)
         return Plan(tuple(steps), "promoted" if steps else "none")
     steps = []
+    missing = [name for name in desired.slots if name not in {slot.name for slot in current.slots}]
+    if missing:
+        # Made after the promotion they would begin with its checkpoint, and the old primary's rewind needs the log from the one before.
+        steps.append(Step("create_slots", "Create the slots " + ", ".join(missing), ",".join(missing)))
     if desired.after_lsn is not None:
         steps.append(Step("await_replay", f"Replay past {format_lsn(desired.after_lsn)}", format_lsn(desired.after_lsn)))
     elif desired.after_shutdown:

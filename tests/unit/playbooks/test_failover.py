@@ -56,10 +56,54 @@ def test_nobody_who_says_nothing_is_counted_on():
     assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
 
 
-def test_the_slots_are_there_before_the_promotion():
-    """Made after it they begin with its checkpoint, and a rewind of the old primary needs the log from the one before."""
-    (names,) = [[task["name"] for task in play["tasks"]] for play in PLAYS if play.get("name") == "Promote"]
-    assert names.index("Keep the log for the other servers") < names.index("Promote the new primary")
+def tasks_of(plays):
+    for play in plays:
+        for task in play.get("tasks", []):
+            yield from task.get("block", [task])
+
+
+@pytest.mark.parametrize("name", ["failover", "switchover"])
+def test_the_others_have_their_slots_before_the_promotion(name):
+    plays = LOADER.load_from_file(str(PLAYBOOKS / f"{name}.yml"), trusted_as_template=True)
+    promotions = [task["multiregion.paas.pg_follower"] for task in tasks_of(plays) if task.get("multiregion.paas.pg_follower", {}).get("state") == "promoted"]
+    (promoted,) = [options for options in promotions if not options.get("lift_fence")]
+    variables = {"groups": {"paas_postgres": ["us", "eu", "ap"]}, "inventory_hostname": "eu", "new_primary": "eu"}
+    assert list(Templar(loader=LOADER, variables=variables).template(promoted["followers"])) == ["us", "ap"]
+
+
+STOPPED = {"role": "primary", "running": False, "accepting": False, "streaming": False, "timeline": 1, "lsn": "0/3"}
+
+
+@pytest.mark.parametrize(
+    "said, held, expected",
+    [
+        ({}, {"fenced": True, "lsn": "0/3"}, True),
+        ({}, {"fenced": True, "lsn": "0/4"}, False),
+        ({"us": {"lsn": None}}, {"fenced": True, "lsn": None}, False),
+        ({"us": {"running": True}}, {"fenced": True, "lsn": "0/3"}, False),
+        ({}, {"failed": True, "msg": "no"}, False),
+        ({"ap": {"streaming": True}}, {"fenced": True, "lsn": "0/3"}, False),
+    ],
+    ids=["down since before", "it was started meanwhile", "its end is not known", "it ran", "it is not fenced", "somebody still received"],
+)
+def test_the_first_answers_hold_where_nothing_can_have_come_since(said, held, expected):
+    assert settled(said, held) is expected
+
+
+def test_who_has_not_answered_is_asked_again():
+    assert settled({}, {"fenced": True, "lsn": "0/3"}, failed={"failed": True, "msg": "not in time"}) is False
+    assert settled({}, {"fenced": True, "lsn": "0/3"}, failed={"unreachable": True}) is True
+    assert settled({}, {"fenced": True, "lsn": "0/3"}, failed=None) is True
+
+
+def settled(said, held, failed=None):
+    answers = {"us": STOPPED, "eu": {**follower("0/2"), "streaming": False}, "ap": {**follower("0/1"), "streaming": False}}
+    hosts = {host: {"__failover_info": {**answer, **said.get(host, {})}} for host, answer in answers.items()}
+    hosts["us"]["__failover_fence"] = held
+    hosts["sa"] = {"__failover_info": failed} if failed else {}
+    hosts["localhost"] = {"__failover_found": {"old": "us", "done": False}}
+    variables = {**ESTATE, "groups": {"paas_postgres": ["us", "eu", "ap", "sa"]}, "hostvars": hosts}
+    return Templar(loader=LOADER, variables=variables).template(ESTATE["__failover_settled"])
 
 
 def first_play(folder, argument):

@@ -295,6 +295,16 @@ def test_a_follower_is_promoted():
     assert action(RUNNING, PROMOTED) == "promoted"
 
 
+def test_the_slots_of_its_followers_are_there_before_the_promotion():
+    """Made after it they begin with its checkpoint, and a rewind of the old primary needs the log from the one before."""
+    wanted = replace(PROMOTED, slots=("paas_us", "paas_ap"), after_shutdown=True)
+    assert steps(RUNNING, wanted) == ["create_slots", "await_shutdown", "promote", "checkpoint", "configure"]
+    some = replace(RUNNING, slots=(p.Slot("paas_us", False),))
+    assert [step.value for step in p.plan(some, wanted, None).steps if step.do == "create_slots"] == ["paas_ap"]
+    every = replace(RUNNING, slots=(p.Slot("paas_us", False), p.Slot("paas_ap", True)))
+    assert "create_slots" not in steps(every, wanted)
+
+
 def test_a_promoted_server_is_no_longer_detached():
     detached = replace(RUNNING, conninfo="", slot_name="", streaming=False, detached=True)
     assert steps(detached, PROMOTED) == ["promote", "checkpoint", "configure", "release"]
