@@ -62,6 +62,7 @@ _value:
   description:
     - C(old), the old primary's host, and C(new), the one that takes over.
     - C(others), the other followers that answered.
+    - C(ahead), those of them that have more of the log than C(new). They cannot follow it without a rewind.
     - C(known), whether the end of the old primary's log is known.
     - C(lost_bytes), how much of the log the new primary has not got; where it is not C(known), at least that much.
     - C(lossless), whether it is proven that nothing is lost.
@@ -140,12 +141,12 @@ def postgres_failover(
         if new_primary not in ("", primaries[0]):
             raise AnsibleFilterError(f"{primaries[0]} is the primary and answers: switch over instead, or stop it first")
         return {
-            "old": old, "new": primaries[0], "others": list(followers), "known": True, "lost_bytes": 0, "lossless": True, "isolate": [], "guard_seconds": 0,
-            "done": True,
+            "old": old, "new": primaries[0], "others": list(followers), "ahead": [], "known": True, "lost_bytes": 0, "lossless": True, "isolate": [],
+            "guard_seconds": 0, "done": True,
         }
     old = old or _old_primary(servers, followers, addresses, primaries)
     if not followers:
-        raise AnsibleFilterError("No follower answers; there is nobody to take over")
+        raise AnsibleFilterError("No follower answers, so there is nobody to take over: bring one of them back, or the old primary itself")
     new = new_primary or max(followers, key=lambda host: _reached(followers[host]))
     if new not in followers:
         raise AnsibleFilterError(f"{new} cannot take over: it is no running follower. These are: " + ", ".join(followers))
@@ -165,6 +166,7 @@ def postgres_failover(
         "old": old,
         "new": new,
         "others": [host for host in followers if host != new],
+        "ahead": [host for host in followers if _reached(followers[host]) > reached],
         "known": known,
         "lost_bytes": lost,
         "lossless": known and lost == 0,

@@ -71,6 +71,29 @@ def test_the_others_have_their_slots_before_the_promotion(name):
     assert list(Templar(loader=LOADER, variables=variables).template(promoted["followers"])) == ["us", "ap"]
 
 
+@pytest.mark.parametrize(
+    "loss, told",
+    [
+        ({"lossless": True, "ahead": []}, "nothing is lost"),
+        (
+            {"lossless": False, "known": True, "lost_bytes": 168, "ahead": []},
+            "exactly 168 bytes of the old primary's log are lost, from 0/2 on",
+        ),
+        (
+            {"lossless": False, "known": False, "lost_bytes": 8, "ahead": ["ap"]},
+            "at least 8 bytes of the old primary's log are lost, from 0/2 on; ap has more of it: without new_primary it takes over,"
+            " and with it rejoin.yml has to take it back",
+        ),
+    ],
+    ids=["nothing", "some", "another one has it"],
+)
+def test_what_is_lost_is_told(loss, told):
+    (task,) = [task for task in tasks_of(PLAYS) if task["name"] == "Refuse to lose writes without being told to"]
+    variables = {"__failover_loss": loss, "__failover_new": "eu", "__failover_servers": {"eu": follower("0/2")}}
+    text = Templar(loader=LOADER, variables=variables).template(task["vars"]["__failover_told"])
+    assert text.strip() == told
+
+
 STOPPED = {"role": "primary", "running": False, "accepting": False, "streaming": False, "timeline": 1, "lsn": "0/3"}
 
 

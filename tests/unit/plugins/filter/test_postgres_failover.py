@@ -35,6 +35,8 @@ def test_positions_are_numbers_and_a_timeline_counts_more():
 def test_another_one_can_be_named_and_its_lack_is_told():
     choice = postgres_failover({"eu": follower("0/100"), "ap": follower("0/200")}, ADDRESSES, "eu")
     assert choice["new"] == "eu" and choice["lost_bytes"] == 0x100 and not choice["known"]
+    assert choice["ahead"] == ["ap"]
+    assert postgres_failover({"eu": follower("0/100"), "ap": follower("0/200")}, ADDRESSES)["ahead"] == []
 
 
 @pytest.mark.parametrize("end, lost, lossless", [("0/1F0", 0, True), ("0/200", 1, False), ("0/300", 0x100, False)])
