@@ -38,12 +38,6 @@ options:
       - The host that takes over, instead of the most advanced one.
     type: str
     default: ""
-  guards:
-    description:
-      - What each follower knows of the old primary's isolation guard, for RV(_value) C(isolate), by host. C(seconds), its time, and C(counted),
-        with the primary's C(region), how many C(regions) there are for it, and the region of each of its C(followers) by slot.
-    type: dict
-    default: {}
   old:
     description:
       - The old primary, where it has been found before; empty to find it.
@@ -126,9 +120,7 @@ def _old_primary(servers: Mapping[str, t.Any], followers: Mapping[str, t.Any], a
     return hosts[0]
 
 
-def postgres_failover(
-    servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", guards: Mapping[str, t.Any] | None = None, old: str = ""
-) -> dict[str, t.Any]:
+def postgres_failover(servers: t.Any, addresses: Mapping[str, str], new_primary: str = "", old: str = "") -> dict[str, t.Any]:
     followers = {
         host: server for host, server in servers.items()
         if server["role"] == "follower" and server.get("running") and server.get("accepting") and not server.get("fenced")
@@ -161,7 +153,7 @@ def postgres_failover(
         # The last record starts there; who has got it is past that.
         behind = _bytes(end["lsn"]) - reached[1]
         lost = max(0, behind) if behind != 0 else 1
-    guard = (guards or {}).get(new) or {}
+    guard = (servers[new].get("guards") or {}).get(old) or {}
     return {
         "old": old,
         "new": new,

@@ -173,6 +173,24 @@ detached_from:
   type: str
   returned: success
   sample: 10.0.1.21
+guards:
+  description:
+    - What the isolation guards of primaries have written into the database, by host. It is replicated, so a follower tells it of a primary
+      that is gone. Empty where none was in force.
+    - C(seconds) is the time after which the guard closes writes, and C(counted) what it counts, the host's C(region), how many C(regions)
+      there are for it, and the region of each of its C(followers) by slot.
+  type: dict
+  returned: success
+  sample:
+    us-east-1-pg-1:
+      host: us-east-1-pg-1
+      seconds: 15
+      counted:
+        region: us-east-1
+        regions: 3
+        followers:
+          paas_eu_west_1_pg_1: eu-west-1
+          paas_ap_southeast_2_pg_1: ap-southeast-2
 clone_progress:
   description: The last line of progress of a base backup that runs now.
   type: str
@@ -200,9 +218,12 @@ def main() -> None:
     try:
         name = module.params["cluster"] or Cluster.only()
         if name is None:
-            module.exit_json(changed=False, cluster=None, role="absent", running=False, accepting=False, fenced=False, detached=False, slots=[], followers=[])
+            module.exit_json(
+                changed=False, cluster=None, role="absent", running=False, accepting=False, fenced=False, detached=False, slots=[], followers=[], guards={},
+            )
         cluster = Cluster(name, module.params["timeout"])
-        module.exit_json(changed=False, cluster=name, **report(cluster, cluster.read()))
+        current = cluster.read()
+        module.exit_json(changed=False, cluster=name, **report(cluster, current), guards=cluster.guards() if current.accepting else {})
     except PostgresError as error:
         module.fail_json(msg=str(error))
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from containers import docker
 from postgres_servers import NETWORK, PASSWORD, ROLES, SUBNET, Failed, Server, build_image
+
+GUARD = Path(__file__).resolve().parents[2] / "roles/postgres_server/files/postgres_guard.py"
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,12 @@ def begin(server, arguments):
     running.stdin.write(json.dumps(arguments).encode())
     running.stdin.close()
     return running
+
+
+def begin_sql(server, text):
+    """A session in the background."""
+    command = ["docker", "exec", server.container, "runuser", "-u", "postgres", "--", "psql", "-Xc", text]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 # Following from nothing
@@ -587,6 +597,35 @@ def test_a_follower_that_is_cut_off_is_not_level(pair):
     follower.wait("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'", "0")
     info = follower.info()
     assert info["lag_seconds"] > 0 and info["lag_bytes"] is None and info["receive_lsn"] == info["replay_lsn"]
+
+
+def test_a_follower_tells_what_the_guards_have_written_and_all_else_where_it_cannot(pair):
+    """Also of one from before the guard wrote down what it counts; and when a lock is on it, which a follower takes over."""
+    primary, follower, _third = pair
+    assert primary.info()["guards"] == follower.info()["guards"] == {}
+    primary.sql("CREATE TABLE paas_guard (host text PRIMARY KEY, seconds int NOT NULL)")
+    assert primary.info()["guards"] == {}
+    primary.sql("INSERT INTO paas_guard VALUES ('us', 15)")
+    insert(primary, 1, 10)
+    follower.rows(10)
+    assert follower.info()["guards"] == {"us": {"host": "us", "seconds": 15}}
+    guard = runpy.run_path(str(GUARD))["RECORD"]
+    primary.sql(guard % ("us", 20, '{"regions": 3}'))
+    told = {"us": {"host": "us", "seconds": 20, "counted": {"regions": 3}}}
+    assert primary.info()["guards"] == told
+    insert(primary, 11, 20)
+    follower.rows(20)
+    assert follower.info()["guards"] == told
+    locker = begin_sql(primary, "BEGIN; LOCK TABLE paas_guard; SELECT pg_switch_wal(); SELECT pg_sleep(60);")
+    try:
+        follower.wait("SELECT count(*) FROM pg_locks WHERE relation = 'paas_guard'::regclass AND mode = 'AccessExclusiveLock'", "1")
+        info = follower.info()
+        assert (info["role"], info["streaming"], info["guards"]) == ("follower", True, {})
+    finally:
+        primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
+        locker.wait(30)
+    follower.wait("SELECT count(*) FROM paas_guard", "1")
+    assert follower.info()["guards"] == told
 
 
 def test_timelines_are_told_before_their_first_checkpoint(pair):

@@ -82,6 +82,14 @@ TIMELINE_HISTORY :timeline;
 \endif
 """
 
+# What each primary's isolation guard has written down; it is replicated, so a follower can tell when the primary is gone.
+_GUARDS_SCRIPT = r"""
+SELECT to_regclass('public.paas_guard') IS NOT NULL AS here \gset
+\if :here
+SELECT json_object_agg(host, row_to_json(paas_guard)) FROM public.paas_guard;
+\endif
+"""
+
 _ALL_WAL = "1TB"
 # A failure in the server's log, but not that it turns away those who ask whether it is ready.
 _WRONG = re.compile(r"\b(FATAL|PANIC|ERROR):(?!  the database system is )")
@@ -378,6 +386,14 @@ class Cluster:
             return None
         except PostgresError:
             return None
+
+    def guards(self) -> dict[str, t.Any]:
+        """What the isolation guards have written, by host; empty where there is none, or where it cannot be read."""
+        try:
+            return json.loads(self.query(_GUARDS_SCRIPT, timeout=min(2.0, self.timeout)) or "{}")
+        except PostgresError:
+            # Who asks wants to know the rest also when a lock is on it.
+            return {}
 
     def read(self, exact: bool = False) -> p.Current:
         marks = self.marks()

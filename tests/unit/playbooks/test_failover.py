@@ -19,7 +19,7 @@ from ansible.template import Templar
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 LOADER = DataLoader()
 PLAYS = LOADER.load_from_file(str(PLAYBOOKS / "failover.yml"), trusted_as_template=True)
-ESTATE = next(play["vars"] for play in PLAYS if "__failover_guards" in play.get("vars", {}))
+ESTATE = next(play["vars"] for play in PLAYS if "__failover_choice" in play.get("vars", {}))
 GUARD = {"host": "us", "seconds": 15, "counted": {"region": "us-east-1", "regions": 3, "followers": {"paas_eu": "eu-west-1", "paas_ap": "ap-southeast-2"}}}
 
 
@@ -30,29 +30,27 @@ def follower(address):
     }  # fmt: skip
 
 
-def template(name, guards):
+def template(name, **said):
+    """An expression of the playbook's, with what the hosts said beside what is always so."""
     hosts = {
         "us": {"paas_private_address": "10.0.1.21", "paas_region": "us-east-1", "__failover_info": {"unreachable": True}},
         "eu": {"paas_private_address": "10.0.2.21", "paas_region": "eu-west-1", "__failover_info": follower("0/2")},
         "ap": {"paas_private_address": "10.0.3.21", "paas_region": "ap-southeast-2", "__failover_info": follower("0/1")},
         "localhost": {},
     }
-    for host, said in guards.items():
-        hosts[host]["__failover_guard"] = said
+    for host, more in said.items():
+        hosts[host]["__failover_info"].update(more)
     variables = {**ESTATE, "groups": {"paas_postgres": ["us", "eu", "ap"]}, "hostvars": hosts}
     return Templar(loader=LOADER, variables=variables).template(ESTATE[name])
 
 
-def test_a_guard_s_word_is_read_from_the_followers():
-    said = {"eu": {"stdout": json.dumps(GUARD)}, "ap": {"stdout": ""}}
-    assert template("__failover_guards", said) == {"eu": GUARD}
-    choice = template("__failover_choice", said)
+def test_a_guard_s_word_is_read_from_the_one_that_takes_over():
+    choice = template("__failover_choice", eu={"guards": {"us": GUARD}}, ap={"guards": {}})
     assert (choice["old"], choice["new"], choice["isolate"], choice["guard_seconds"]) == ("us", "eu", ["eu", "ap"], 15)
 
 
 def test_nobody_who_says_nothing_is_counted_on():
-    assert template("__failover_guards", {"eu": {"skipped": True}}) == {}
-    choice = template("__failover_choice", {})
+    choice = template("__failover_choice")
     assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
 
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import importlib.util
+import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,79 @@ def test_clocks_may_be_set_and_run_unlike():
     for now in range(8, 100000, 5):
         made.look(float(now), False, {"paas_eu": 500.0 + now * 0.999})
     assert made.until > now + 14
+
+
+@pytest.mark.parametrize("rate", [0.917, 1.0, 1.09], ids=["slewed down", "alike", "slewed up"])
+def test_a_clock_that_is_slewed_does_not_close_writes(rate):
+    made = lease()
+    for now in range(0, 4000, 2):
+        made.look(now + 0.3, False, {"paas_eu": 500.0 + now * rate})
+    assert made.until > now + 5
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_lease_is_over_soon_after_its_time_whatever_the_network_held_back(seed):
+    """failover.yml waits for two seconds beyond the guard's time; half of one is for ending sessions."""
+    chance = random.Random(seed)
+    last = chance.uniform(20, 60)
+    sent, delivered = [0.0], [0.1]
+    while sent[-1] < last:
+        sent.append(min(last, sent[-1] + chance.uniform(0.1, 2)))
+        held = chance.uniform(0, 30) if sent[-1] > last - 3 else chance.uniform(0.05, 0.3)
+        # A connection keeps the order: what comes late makes all after it late.
+        delivered.append(max(delivered[-1], sent[-1] + held))
+    made = lease()
+    for now in range(0, 120):
+        arrived = [reply for reply, moment in zip(sent, delivered) if moment <= now]
+        made.look(float(now), False, {"paas_eu": 1000.0 + arrived[-1]} if arrived else {})
+        assert made.until <= max(now, last + 15 + 1.6)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+class SilentServer:
+    """A database that answers once, that it is a follower, and never again. What is asked of it takes as long as it is waited for."""
+
+    def __init__(self, clock):
+        self.clock, self.asked, self.closed_at = clock, 0, None
+
+    def look(self, timeout):
+        self.asked += 1
+        if self.asked == 1:
+            return {"in_recovery": True, "replies": {}}
+        self.clock.sleep(timeout)
+        raise subprocess.TimeoutExpired("psql", timeout)
+
+    def set(self, closed):
+        return False
+
+    def close(self):
+        if self.asked and self.closed_at is None:
+            self.closed_at = self.clock.now
+        return False
+
+
+@pytest.mark.parametrize("seconds", [3, 15, 15.7])
+def test_writes_are_closed_when_the_time_is_over_however_long_an_answer_takes(seconds, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(guard, "time", clock)
+    monkeypatch.setattr(guard, "configuration", lambda: {"seconds": seconds, "region": "us", "followers": FOLLOWERS, "regions": 3})
+    server, made = SilentServer(clock), guard.Lease()
+    made.until = 1.0
+    while server.closed_at is None:
+        clock.sleep(guard.turn(server, made))
+        assert clock.now < 60
+    assert server.closed_at == pytest.approx(seconds)
+    assert guard.turn(server, made) == guard.INTERVAL, "it goes on looking, and not all the time"
 
 
 def test_a_region_that_is_gone_is_forgotten():

@@ -139,15 +139,17 @@ def guard_of(regions, seconds=15):
     ],
 )
 def test_who_takes_the_majority_from_the_old_primary(answering, counted, isolate):
-    servers = {host: follower("0/100") for host in answering}
-    choice = postgres_failover(servers, ADDRESSES, guards={answering[-1]: {}, answering[0]: guard_of(counted)})
+    servers = {host: follower("0/100", guards={}) for host in answering}
+    servers[answering[0]]["guards"] = {"us": guard_of(counted), "eu": guard_of({})}
+    choice = postgres_failover(servers, ADDRESSES)
     assert choice["new"] == answering[0] and (choice["isolate"], choice["guard_seconds"]) == (isolate, 15)
 
 
-@pytest.mark.parametrize("guards", [None, {}, {"eu": {"host": "us", "seconds": 15, "counted": None}}, {"ap": guard_of(REGIONS)}])
+@pytest.mark.parametrize("guards", [{}, {"us": {"host": "us", "seconds": 15, "counted": None}}, {"ap": guard_of(REGIONS)}])
 def test_without_its_guard_s_word_nobody_can_isolate_the_old_primary(guards):
-    servers = {"eu": follower("0/200"), "ap": follower("0/100")}
-    assert postgres_failover(servers, ADDRESSES, guards=guards)["isolate"] == []
+    servers = {"eu": follower("0/200", guards=guards), "ap": follower("0/100", guards={"us": guard_of(REGIONS)})}
+    assert postgres_failover(servers, ADDRESSES)["isolate"] == []
+    assert postgres_failover({"eu": follower("0/200")}, ADDRESSES)["isolate"] == []
 
 
 def test_detached_followers_still_tell_who_was_the_primary():
