@@ -46,11 +46,13 @@ ALONE = frozenset(
 )
 
 
-# `all` runs two steps at a time: most of them wait for machines and networks. The estate's checks, which are about seconds, come after
-# these and have the machines to themselves. What only computes takes the time that the processors have left beside all that.
+# `all` runs two steps at a time: most of them wait for machines and networks. The last of these builds the estate, whose checks, which are
+# about seconds, come after all of them. What needs no machine runs beside that, one after the other, and gives way.
 WORKERS = 2
 LAST = "molecule:estate"
-COMPUTING = frozenset({"lint", "changelog", "importer", "sanity"})
+GIVE_WAY = ("nice", "-n", "5")
+# The scheduler's class for what takes only the time that the processors have left.
+IDLE = ("chrt", "--idle", "0")
 
 
 class StepFailed(Exception):
@@ -59,21 +61,23 @@ class StepFailed(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
+    """`beside`: the command before those of a step that needs no machine, so that it gives way to the steps that do."""
+
     name: str
     run: Callable[["Log"], None]
     time_limit_s: int
+    beside: tuple[str, ...] = ()
 
 
 class Log:
     """A step's output: into its file, and shown as it comes where a person watches one step."""
 
-    def __init__(self, name: str, verbose: bool, time_limit_s: int, idle: bool = False) -> None:
+    def __init__(self, step: Step, verbose: bool, prefix: tuple[str, ...]) -> None:
         RESULTS.mkdir(parents=True, exist_ok=True)
-        self.path = RESULTS / f"{name.replace(':', '-')}.log"
+        self.path = RESULTS / f"{step.name.replace(':', '-')}.log"
         self.verbose = verbose
-        # The scheduler's class for what gives way to everything else.
-        self.prefix = ("chrt", "--idle", "0") if idle else ()
-        self.deadline = time.monotonic() + time_limit_s
+        self.prefix = prefix
+        self.deadline = time.monotonic() + step.time_limit_s
         self.path.write_text("", encoding="utf-8")
 
     def call(self, *command: str | Path, cwd: Path = REPOSITORY, env: dict[str, str] | None = None, only: dict[str, str] | None = None) -> None:
@@ -216,14 +220,15 @@ def integration(log: Log) -> None:
     log.call(sys.executable, "-m", "pytest", "-v", "tests/integration", f"--junitxml={RESULTS}/integration.xml")
 
 
-def molecule(scenario: str) -> Callable[[Log], None]:
+def molecule(scenario: str, command: str = "test") -> Callable[[Log], None]:
     def run(log: Log) -> None:
         # A folder for each scenario: two at once do not take each other's notes, and what an aborted run noted is forgotten.
         notes = BUILD / "molecule" / scenario
-        shutil.rmtree(notes, ignore_errors=True)
+        if command != "verify":
+            shutil.rmtree(notes, ignore_errors=True)
         # The scenarios use the built artifact, so that what is tested is what is shipped.
         environment = {"ANSIBLE_COLLECTIONS_PATH": str(ARTIFACT_COLLECTIONS), "MOLECULE_EPHEMERAL_DIRECTORY": str(notes)}
-        log.call("molecule", "test", "--scenario-name", scenario, env=environment)
+        log.call("molecule", command, "--scenario-name", scenario, env=environment)
 
     return run
 
@@ -234,14 +239,14 @@ def steps() -> list[Step]:
     scenarios = [name for name in scenarios if name not in ("default", "estate")] + ["estate"] * ("estate" in scenarios)
     return [
         Step("artifact", artifact, 300),
+        Step("units", units, 1800, GIVE_WAY),
+        Step("units-newest", units_newest, 2700, GIVE_WAY),
+        Step("lint", lint, 3600, IDLE),
+        Step("changelog", changelog, 600, IDLE),
+        Step("importer", importer, 3600, IDLE),
+        Step("sanity", sanity, 3600, IDLE),
         # The longest one first: beside it is room for many others.
         Step("integration", integration, 3000),
-        Step("lint", lint, 1800),
-        Step("changelog", changelog, 600),
-        Step("importer", importer, 1800),
-        Step("units", units, 900),
-        Step("units-newest", units_newest, 1800),
-        Step("sanity", sanity, 3600),
         *(Step(f"molecule:{name}", molecule(name), 3600 if name == "estate" else 900) for name in scenarios),
     ]
 
@@ -282,10 +287,10 @@ class Results:
             write_results(self.rows)
 
 
-def run_step(step: Step, verbose: bool, results: Results, idle: bool = False) -> None:
+def run_step(step: Step, verbose: bool, results: Results, prefix: tuple[str, ...] = ()) -> None:
     print(f"{step.name:<24} ...", flush=True)
     started = time.monotonic()
-    log = Log(step.name, verbose, step.time_limit_s, idle)
+    log = Log(step, verbose, prefix)
     message = ""
     try:
         step.run(log)
@@ -318,14 +323,15 @@ def main() -> int:
         run_step(known["artifact"], False, results)
         # A scenario's end must not stop what the one beside it stands on.
         os.environ["PAAS_LAB_KEEP_SERVICES"] = "1"
-        others = [step for step in chosen if step.name not in COMPUTING | {"artifact", LAST}]
-        with futures.ThreadPoolExecutor(1) as beside:
-            computed = [beside.submit(run_step, step, False, results, idle=True) for step in chosen if step.name in COMPUTING]
+        others = [step for step in chosen if not step.beside and step.name not in ("artifact", LAST)]
+        others.append(Step(f"{LAST}:converge", molecule("estate", "converge"), 1800))
+        with futures.ThreadPoolExecutor(1) as lane:
+            beside = [lane.submit(run_step, step, False, results, step.beside) for step in chosen if step.beside]
             with futures.ThreadPoolExecutor(WORKERS) as pool:
                 list(pool.map(lambda step: run_step(step, False, results), others))
             del os.environ["PAAS_LAB_KEEP_SERVICES"]
-            run_step(known[LAST], False, results)
-            for step in computed:
+            run_step(dataclasses.replace(known[LAST], run=molecule("estate", "verify")), False, results)
+            for step in beside:
                 step.result()
     else:
         for step in chosen:
