@@ -176,7 +176,7 @@ detached_from:
 guards:
   description:
     - What the isolation guards of primaries have written into the database, by host. It is replicated, so a follower tells it of a primary
-      that is gone. Empty where none was in force.
+      that is gone. Empty where none was in force, null where it could not be read.
     - C(seconds) is the time after which the guard closes writes, and C(counted) what it counts, the host's C(region), how many C(regions)
       there are for it, and the region of each of its C(followers) by slot.
   type: dict
@@ -219,11 +219,11 @@ def main() -> None:
         name = module.params["cluster"] or Cluster.only()
         if name is None:
             module.exit_json(
-                changed=False, cluster=None, role="absent", running=False, accepting=False, fenced=False, detached=False, slots=[], followers=[], guards={},
+                changed=False, cluster=None, role="absent", running=False, accepting=False, fenced=False, detached=False, slots=[], followers=[], guards=None,
             )
         cluster = Cluster(name, module.params["timeout"])
         current = cluster.read()
-        module.exit_json(changed=False, cluster=name, **report(cluster, current), guards=cluster.guards() if current.accepting else {})
+        module.exit_json(changed=False, cluster=name, **report(cluster, current), guards=cluster.guards() if current.accepting else None)
     except PostgresError as error:
         module.fail_json(msg=str(error))
 

@@ -620,7 +620,7 @@ def test_a_follower_tells_what_the_guards_have_written_and_all_else_where_it_can
     try:
         follower.wait("SELECT count(*) FROM pg_locks WHERE relation = 'paas_guard'::regclass AND mode = 'AccessExclusiveLock'", "1")
         info = follower.info()
-        assert (info["role"], info["streaming"], info["guards"]) == ("follower", True, {})
+        assert (info["role"], info["streaming"], info["guards"]) == ("follower", True, None)
     finally:
         primary.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()")
         locker.wait(30)

@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 import time
+from concurrent import futures
 from pathlib import Path
 
 import boto3
@@ -200,6 +201,30 @@ def test_a_primary_that_is_cut_off_closes_by_itself(regions):
     )
     assert after == []
     estate.fence(old)
+    taken_back(old)
+
+
+def test_one_that_dies_while_the_guard_s_time_passes_does_not_take_over():
+    old = the_primary()
+    with futures.ThreadPoolExecutor(1) as beside:
+        estate.cut(old, *[estate.REGIONS[name] for name in others(old)], ssh=True)
+        try:
+            running = beside.submit(run, "failover", "accept_loss=yes")
+            estate.until("that both have let go", lambda: all(sql(name, "SHOW primary_conninfo") == "" for name in others(old)))
+            # Of two that are level the first one is chosen.
+            chosen = max(others(old), key=lambda name: int(sql(name, "SELECT pg_last_wal_receive_lsn() - '0/0'")))
+            estate.docker("kill", f"paas-lab-{chosen}")
+            told = running.result().stdout
+        finally:
+            estate.heal(old)
+    (primary,) = [name for name in others(old) if name != chosen]
+    assert sql(primary, "SELECT pg_is_in_recovery()") == "f", told[-6000:]
+    assert f"{chosen} did not take part" in " ".join(told.split()), told[-6000:]
+    print(f"\n{chosen} died while the time of {old}'s guard passed: {primary} took over")
+    estate.fence(old)
+    estate.docker("start", f"paas-lab-{chosen}")
+    estate.until(f"that {chosen} runs", lambda: sql(chosen, "SELECT pg_is_in_recovery()") == "t", 120)
+    run("rejoin", f"rejoin={chosen}", "on_divergence=rewind")
     taken_back(old)
 
 

@@ -387,13 +387,13 @@ class Cluster:
         except PostgresError:
             return None
 
-    def guards(self) -> dict[str, t.Any]:
-        """What the isolation guards have written, by host; empty where there is none, or where it cannot be read."""
+    def guards(self) -> t.Optional[dict[str, t.Any]]:
+        """What the isolation guards have written, by host; None where it cannot be read."""
         try:
             return json.loads(self.query(_GUARDS_SCRIPT, timeout=min(2.0, self.timeout)) or "{}")
         except PostgresError:
             # Who asks wants to know the rest also when a lock is on it.
-            return {}
+            return None
 
     def read(self, exact: bool = False) -> p.Current:
         marks = self.marks()

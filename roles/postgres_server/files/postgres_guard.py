@@ -22,10 +22,12 @@ import subprocess
 import sys
 import time
 
-# A reply is known this much later at most, and counts from then. With DRIFT and the half second in which sessions are ended that makes the
-# two seconds that failover.yml waits beyond a guard's time.
+# What failover.yml counts on: `seconds` and two more after the last follower has let go, no session of those roles is left. So the lease runs
+# for one INTERVAL less than `seconds`: a reply may be that old when it is seen, and then the sessions have to end.
 INTERVAL = 1.0
-# How much of the time that a reply was under way is given to clocks that do not run alike. One that is slewed by more makes the lease shorter.
+# Who had begun to connect when writes were closed is known by its role only when it has come through; as long and as often it is looked for.
+LATE, LATE_INTERVAL = 5.0, 0.2
+# How much of the time that a reply was under way is given to clocks that do not run alike.
 DRIFT = 0.02
 # A file of names may not be empty.
 NOBODY = "paas_guard_closes_nobody"
@@ -45,7 +47,7 @@ INSERT INTO paas_guard (host, seconds, counted) VALUES ('%s', %d, '%s')
 
 
 class Lease:
-    """Until when writes may be open, by this computer's monotonic clock. Pure: the clock is handed in."""
+    """Until when writes may be open, by this computer's own clock. Pure: the clock is handed in."""
 
     def __init__(self) -> None:
         self.until = float("-inf")
@@ -100,7 +102,16 @@ class Server:
     def query(self, sql: str, timeout: float) -> str:
         """Raises OSError or SubprocessError where there is no answer within so many seconds."""
         argv = [self.config["psql"], "-XAtq", "-v", "ON_ERROR_STOP=1", "-p", str(self.config["port"]), "-d", "postgres"]
-        return subprocess.run(argv, input=sql, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=timeout, check=True).stdout
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            answer = process.communicate(sql, timeout)[0]
+        except subprocess.TimeoutExpired:
+            # Not waited for: with a disk that hangs its end does not come, and this must go on.
+            process.kill()
+            raise
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, "psql")
+        return answer
 
     def look(self, timeout: float) -> dict:
         return json.loads(self.query(LOOK, timeout))
@@ -113,20 +124,34 @@ class Server:
             self.recorded = row
 
     def set(self, closed: bool) -> bool:
-        """Whether that was a change."""
-        text = "\n".join(self.config["roles"] if closed and self.config["roles"] else [NOBODY]) + "\n"
-        path = self.config["file"]
+        """Whether that was a change. Raises OSError; while writes are open, what closes them lies ready, as a disk may be full then."""
+        path, ready = self.config["file"], self.config["file"] + ".closed"
+        closing = "\n".join(self.config["roles"] or [NOBODY]) + "\n"
+        text = closing if closed else NOBODY + "\n"
+        if not closed and self._text(ready) != closing:
+            self._write(ready, closing)
+        if self._text(path) == text:
+            return False
+        if closed and self._text(ready) == text:
+            os.rename(ready, path)
+        else:
+            self._write(path, text)
+        self.reload()
+        return True
+
+    @staticmethod
+    def _text(path: str) -> str | None:
         try:
             with open(path, encoding="utf-8") as handle:
-                if handle.read() == text:
-                    return False
+                return handle.read()
         except OSError:
-            pass
+            return None
+
+    @staticmethod
+    def _write(path: str, text: str) -> None:
         with open(path + ".new", "w", encoding="utf-8") as handle:
             handle.write(text)
         os.rename(path + ".new", path)
-        self.reload()
-        return True
 
     def reload(self) -> None:
         """By a signal: it waits for a server that is frozen, and needs no connection."""
@@ -152,11 +177,18 @@ class Server:
                 continue
 
     def close(self) -> bool:
-        changed = self.set(closed=True)
+        """Whether that was a change. Raises OSError where the file could not be written; the sessions are ended all the same."""
+        failure = None
+        try:
+            changed = self.set(closed=True)
+        except OSError as error:
+            changed, failure = True, error
         # A connection may come in until the signal has been seen.
         for _attempt in range(10 if changed else 1):
             self.end_sessions()
             time.sleep(0.05 if changed else 0)
+        if failure is not None:
+            raise failure
         return changed
 
 
@@ -169,21 +201,30 @@ def configuration() -> dict:
         return json.load(handle)
 
 
+def clock() -> float:
+    """Goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def turn(server: Server, lease: Lease) -> float:
     """Look once and act on it; the seconds until the next time. No answer is waited for longer than the lease runs."""
 
     def left() -> float:
-        return lease.until - time.monotonic()
+        return lease.until - clock()
 
     # Read each time: a restart for a new follower would close writes for some seconds.
     config = server.config = configuration()
-    lease.configure(config["seconds"], config["region"], config["followers"], config["regions"])
-    was_open = left() > 0
-    if not was_open and server.close():
-        say(f"writes are closed: no majority of {config['regions']} regions was heard for {config['seconds']} s")
-    now = time.monotonic()
+    lease.configure(config["seconds"] - INTERVAL, config["region"], config["followers"], config["regions"])
+    was_open, often = left() > 0, -LATE < left() <= 0
     try:
-        seen = server.look(min(INTERVAL, left()) if was_open else INTERVAL)
+        if not was_open and server.close():
+            say(f"writes are closed: no majority of {config['regions']} regions was heard for {config['seconds']} s")
+    except OSError as error:
+        say(f"those who write cannot be kept out, so their sessions are ended again and again: {error}")
+        often = True
+    now = clock()
+    try:
+        seen = server.look(min(INTERVAL, left()) if was_open else LATE_INTERVAL if often else INTERVAL)
         lease.look(now, seen["in_recovery"], seen["replies"])
         if left() > 0 and not seen["in_recovery"]:
             server.record(min(INTERVAL, left()))
@@ -192,7 +233,9 @@ def turn(server: Server, lease: Lease) -> float:
         pass
     if left() > 0 and server.set(closed=False):
         say("writes are open")
-    return max(0.0, min(INTERVAL, left())) if was_open or left() > 0 else INTERVAL
+    if was_open or left() > 0:
+        return max(0.0, min(INTERVAL, left()))
+    return LATE_INTERVAL if often else INTERVAL
 
 
 def main() -> None:

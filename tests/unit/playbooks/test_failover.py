@@ -54,6 +54,44 @@ def test_nobody_who_says_nothing_is_counted_on():
     assert (choice["old"], choice["new"], choice["isolate"]) == ("us", "eu", [])
 
 
+def asked_again(host, held=None, **said):
+    """Whether that host is, where the old primary has been asked to be held down and nobody vouches for it."""
+    (task,) = [task for task in tasks_of(PLAYS) if task["name"] == "Ask again where the first answers may no longer hold"]
+    answers = {"us": {"unreachable": True}, "eu": {**follower("0/2"), "guards": {}}, "ap": {**follower("0/1"), "guards": {}}}
+    hosts = {name: {"__failover_info": {**answer, "streaming": True, **said.get(name, {})}} for name, answer in answers.items()}
+    hosts["us"]["__failover_fence"] = held or {"skipped": True}
+    hosts["localhost"] = {"__failover_found": {"old": "us", "done": False}}
+    variables = {**ESTATE, **hosts[host], "groups": {"paas_postgres": ["us", "eu", "ap"]}, "hostvars": hosts, "inventory_hostname": host}
+    templar = Templar(loader=LOADER, variables=variables)
+    return all(templar.evaluate_conditional(condition) for condition in task["when"])
+
+
+def test_before_other_evidence_is_made_only_those_are_asked_again_whose_answer_is_not_enough():
+    down = {"unreachable": False, "role": "primary", "running": False, "accepting": False}
+    assert [asked_again(host) for host in ("us", "eu", "ap")] == [False, False, False]
+    assert asked_again("us", {"failed": True, "msg": "ssh has gone"}, us=down), "or what it said would count, that it is down"
+    assert asked_again("eu", eu={"accepting": False}) and asked_again("eu", eu={"guards": None})
+    assert asked_again("ap", {"fenced": True, "lsn": "0/3"}, us={**down, "lsn": "0/3"}), "it was receiving until then"
+
+
+@pytest.mark.parametrize(
+    "machine, evidence",
+    [
+        (None, ""),
+        ({"rc": 0}, "powered off by the cloud's API"),
+        ({"rc": 1}, ""),
+        ({"skipped": True}, ""),
+        ({"skipped": True, "rc": 0}, ""),
+    ],
+    ids=["not asked", "stopped", "not stopped", "no instance", "dry run"],
+)
+def test_a_machine_is_off_when_the_cloud_has_said_so(machine, evidence):
+    play = next(play["vars"] for play in PLAYS if "__failover_evidence" in play.get("vars", {}))
+    hosts = {"us": {}, "localhost": {"__failover_found": {"old": "us", "done": False}}}
+    variables = {**play, "hostvars": hosts, **({} if machine is None else {"__failover_machine": machine})}
+    assert Templar(loader=LOADER, variables=variables).template(play["__failover_evidence"]) == evidence
+
+
 def tasks_of(plays):
     for play in plays:
         for task in play.get("tasks", []):

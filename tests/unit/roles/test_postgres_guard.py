@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import random
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -115,7 +116,7 @@ def test_a_clock_that_is_slewed_does_not_close_writes(rate):
 
 @pytest.mark.parametrize("seed", range(100))
 def test_the_lease_is_over_soon_after_its_time_whatever_the_network_held_back(seed):
-    """failover.yml waits for two seconds beyond the guard's time; half of one is for ending sessions."""
+    """failover.yml waits for two seconds beyond the guard's time, of which one is not leased; half of one is for ending sessions."""
     chance = random.Random(seed)
     last = chance.uniform(20, 60)
     sent, delivered = [0.0], [0.1]
@@ -132,10 +133,15 @@ def test_the_lease_is_over_soon_after_its_time_whatever_the_network_held_back(se
 
 
 class Clock:
-    def __init__(self):
-        self.now = 0.0
+    """In place of the module `time`."""
 
-    def monotonic(self):
+    CLOCK_BOOTTIME = "boottime"
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def clock_gettime(self, which):
+        assert which == self.CLOCK_BOOTTIME
         return self.now
 
     def sleep(self, seconds):
@@ -145,8 +151,8 @@ class Clock:
 class SilentServer:
     """A database that answers once, that it is a follower, and never again. What is asked of it takes as long as it is waited for."""
 
-    def __init__(self, clock):
-        self.clock, self.asked, self.closed_at = clock, 0, None
+    def __init__(self, clock, full=False):
+        self.clock, self.full, self.asked, self.closed_at = clock, full, 0, []
 
     def look(self, timeout):
         self.asked += 1
@@ -159,23 +165,89 @@ class SilentServer:
         return False
 
     def close(self):
-        if self.asked and self.closed_at is None:
-            self.closed_at = self.clock.now
+        if self.asked:
+            self.closed_at.append(self.clock.now)
+        if self.full:
+            raise OSError(28, "No space left on device")
         return False
 
 
-@pytest.mark.parametrize("seconds", [3, 15, 15.7])
-def test_writes_are_closed_when_the_time_is_over_however_long_an_answer_takes(seconds, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(guard, "time", clock)
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(guard, "time", made)
+    return made
+
+
+def turns(monkeypatch, clock, server, seconds, until):
     monkeypatch.setattr(guard, "configuration", lambda: {"seconds": seconds, "region": "us", "followers": FOLLOWERS, "regions": 3})
-    server, made = SilentServer(clock), guard.Lease()
-    made.until = 1.0
-    while server.closed_at is None:
-        clock.sleep(guard.turn(server, made))
-        assert clock.now < 60
-    assert server.closed_at == pytest.approx(seconds)
-    assert guard.turn(server, made) == guard.INTERVAL, "it goes on looking, and not all the time"
+    made = guard.Lease()
+    while clock.now < 1000 + until:
+        clock.sleep(max(0.001, guard.turn(server, made)))
+    return [moment - 1000 for moment in server.closed_at]
+
+
+@pytest.mark.parametrize("seconds", [3, 15, 15.7])
+def test_writes_are_closed_when_the_time_is_over_however_long_an_answer_takes(seconds, monkeypatch, clock):
+    """It came up closed and was promoted a second later. Who was coming in then is looked for some more times."""
+    server = SilentServer(clock)
+    closed = turns(monkeypatch, clock, server, seconds, seconds + 30)
+    # The first look gave it its time.
+    assert closed[0] == pytest.approx(seconds - 1, abs=0.01)
+    assert all(after - before < 0.5 for before, after in zip(closed, closed[1:]) if after < closed[0] + 5)
+    assert len([moment for moment in closed if moment > closed[0] + 6]) < 20, "and then not all the time"
+
+
+def test_with_a_full_disk_the_sessions_are_ended_all_the_time(monkeypatch, clock, capsys):
+    closed = turns(monkeypatch, clock, SilentServer(clock, full=True), 15, 60)
+    assert closed[0] == pytest.approx(14, abs=0.01) and closed[-1] > 59
+    assert max(after - before for before, after in zip(closed, closed[1:])) < 0.5
+    assert "cannot be kept out" in capsys.readouterr().out
+
+
+class FullDisk(guard.Server):
+    def _write(self, path, text):
+        raise OSError(28, "No space left on device")
+
+    def reload(self):
+        self.told.append("reload")
+
+    def end_sessions(self):
+        self.told.append("ended")
+
+
+def test_what_closes_writes_lies_ready_while_they_are_open(tmp_path, clock):
+    config = {"file": str(tmp_path / "guard"), "roles": ["todo_owner"], "data_directory": str(tmp_path)}
+    guard.Server(config).set(closed=False)
+    server = FullDisk(config)
+    server.told = []
+    assert server.close() and (tmp_path / "guard").read_text() == "todo_owner\n"
+    assert server.told[0] == "reload" and server.told.count("ended") == 10
+    # Nothing lies ready for other roles than those of before.
+    guard.Server(config).set(closed=False)
+    server.config = {**config, "roles": ["todo_owner", "shop_owner"]}
+    server.told = []
+    with pytest.raises(OSError):
+        server.close()
+    assert server.told.count("ended") == 10
+    guard.Server(server.config).set(closed=False)
+    assert server.close() and (tmp_path / "guard").read_text() == "todo_owner\nshop_owner\n"
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(tmp_path):
+    program = tmp_path / "psql"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nexec sleep 20\n", encoding="utf-8")
+    program.chmod(0o755)
+    server = guard.Server({"psql": str(program), "port": 5432})
+    started = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.query("SELECT 1", 0.2)
+    assert time.monotonic() - started < 10
+    program.write_text("#!/bin/sh\ncat\nexit 1\n", encoding="utf-8")
+    with pytest.raises(subprocess.CalledProcessError):
+        server.query("SELECT 1", 10)
+    program.write_text("#!/bin/sh\ncat\n", encoding="utf-8")
+    assert server.query("SELECT 1", 10) == "SELECT 1"
 
 
 def test_a_region_that_is_gone_is_forgotten():

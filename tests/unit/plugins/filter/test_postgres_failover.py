@@ -145,7 +145,7 @@ def test_who_takes_the_majority_from_the_old_primary(answering, counted, isolate
     assert choice["new"] == answering[0] and (choice["isolate"], choice["guard_seconds"]) == (isolate, 15)
 
 
-@pytest.mark.parametrize("guards", [{}, {"us": {"host": "us", "seconds": 15, "counted": None}}, {"ap": guard_of(REGIONS)}])
+@pytest.mark.parametrize("guards", [None, {}, {"us": {"host": "us", "seconds": 15, "counted": None}}, {"ap": guard_of(REGIONS)}])
 def test_without_its_guard_s_word_nobody_can_isolate_the_old_primary(guards):
     servers = {"eu": follower("0/200", guards=guards), "ap": follower("0/100", guards={"us": guard_of(REGIONS)})}
     assert postgres_failover(servers, ADDRESSES)["isolate"] == []
