@@ -22,9 +22,10 @@ import subprocess
 import sys
 import time
 
-# What failover.yml counts on: `seconds` and two more after the last follower has let go, no session of those roles is left. So the lease runs
-# for one INTERVAL less than `seconds`: a reply may be that old when it is seen, and then the sessions have to end.
 INTERVAL = 1.0
+# What failover.yml counts on: `seconds` after the last follower has let go no session of those roles is left. So the lease ends before: a reply
+# may be an INTERVAL old and more when it is seen, and then the sessions have to end. It waits another second, for a host that is slow.
+HEADROOM = 2.0
 # Who had begun to connect when writes were closed is known by its role only when it has come through; as long and as often it is looked for.
 LATE, LATE_INTERVAL = 5.0, 0.2
 # How much of the time that a reply was under way is given to clocks that do not run alike.
@@ -214,7 +215,7 @@ def turn(server: Server, lease: Lease) -> float:
 
     # Read each time: a restart for a new follower would close writes for some seconds.
     config = server.config = configuration()
-    lease.configure(config["seconds"] - INTERVAL, config["region"], config["followers"], config["regions"])
+    lease.configure(config["seconds"] - HEADROOM, config["region"], config["followers"], config["regions"])
     was_open, often = left() > 0, -LATE < left() <= 0
     try:
         if not was_open and server.close():
