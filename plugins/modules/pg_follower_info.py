@@ -177,7 +177,7 @@ guards:
   description:
     - What the isolation guards of primaries have written into the database, by host. It is replicated, so a follower tells it of a primary
       that is gone. Empty where none was in force, null where it could not be read.
-    - C(seconds) is the time after which the guard closes writes, and C(counted) what it counts, the host's C(region), how many C(regions)
+    - C(seconds) is the time within which the guard closes writes, and C(counted) what it counts, the host's C(region), how many C(regions)
       there are for it, and the region of each of its C(followers) by slot.
   type: dict
   returned: success

@@ -14,6 +14,7 @@ happen opens for one such time, in which the other followers have to come.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -24,9 +25,9 @@ import time
 
 INTERVAL = 1.0
 # What failover.yml counts on: `seconds` after the last follower has let go no session of those roles is left. So the lease ends before: a reply
-# may be an INTERVAL old and more when it is seen, and then the sessions have to end. It waits another second, for a host that is slow.
+# may be an INTERVAL old and more when it is seen, and then the sessions have to end. failover.yml waits a second longer, for a slow host.
 HEADROOM = 2.0
-# Who had begun to connect when writes were closed is known by its role only when it has come through; as long and as often it is looked for.
+# A client that was connecting when writes were closed shows its role only later, so sessions are looked for this long and this often.
 LATE, LATE_INTERVAL = 5.0, 0.2
 # How much of the time that a reply was under way is given to clocks that do not run alike.
 DRIFT = 0.02
@@ -125,18 +126,20 @@ class Server:
             self.recorded = row
 
     def set(self, closed: bool) -> bool:
-        """Whether that was a change. Raises OSError; while writes are open, what closes them lies ready, as a disk may be full then."""
-        path, ready = self.config["file"], self.config["file"] + ".closed"
-        closing = "\n".join(self.config["roles"] or [NOBODY]) + "\n"
-        text = closing if closed else NOBODY + "\n"
-        if not closed and self._text(ready) != closing:
-            self._write(ready, closing)
-        if self._text(path) == text:
+        """Whether that was a change. Raises OSError. Both files lie ready and are only linked to, which a full disk allows too."""
+        path = self.config["file"]
+        texts = {"closed": "\n".join(self.config["roles"] or [NOBODY]) + "\n", "open": NOBODY + "\n"}
+        wanted = "closed" if closed else "open"
+        # Writes are not opened before what closes them is ready.
+        for name in [wanted] if closed else texts:
+            if self._text(f"{path}.{name}") != texts[name]:
+                self._write(f"{path}.{name}", texts[name])
+        if self._text(path) == texts[wanted]:
             return False
-        if closed and self._text(ready) == text:
-            os.rename(ready, path)
-        else:
-            self._write(path, text)
+        if os.path.lexists(path + ".new"):
+            os.unlink(path + ".new")
+        os.link(f"{path}.{wanted}", path + ".new")
+        os.rename(path + ".new", path)
         self.reload()
         return True
 
@@ -150,9 +153,9 @@ class Server:
 
     @staticmethod
     def _write(path: str, text: str) -> None:
-        with open(path + ".new", "w", encoding="utf-8") as handle:
+        with open(path + ".part", "w", encoding="utf-8") as handle:
             handle.write(text)
-        os.rename(path + ".new", path)
+        os.rename(path + ".part", path)
 
     def reload(self) -> None:
         """By a signal: it waits for a server that is frozen, and needs no connection."""
@@ -180,14 +183,15 @@ class Server:
     def close(self) -> bool:
         """Whether that was a change. Raises OSError where the file could not be written; the sessions are ended all the same."""
         failure = None
+        self.end_sessions()
         try:
             changed = self.set(closed=True)
         except OSError as error:
             changed, failure = True, error
         # A connection may come in until the signal has been seen.
-        for _attempt in range(10 if changed else 1):
+        for _attempt in range(10 if changed else 0):
+            time.sleep(0.05)
             self.end_sessions()
-            time.sleep(0.05 if changed else 0)
         if failure is not None:
             raise failure
         return changed
@@ -213,13 +217,15 @@ def turn(server: Server, lease: Lease) -> float:
     def left() -> float:
         return lease.until - clock()
 
-    # Read each time: a restart for a new follower would close writes for some seconds.
-    config = server.config = configuration()
+    # Read each time: a restart for a new follower would close writes for some seconds. Where the disk does not give it, it is as before.
+    with contextlib.suppress(OSError, ValueError):
+        server.config = configuration()
+    config = server.config
     lease.configure(config["seconds"] - HEADROOM, config["region"], config["followers"], config["regions"])
     was_open, often = left() > 0, -LATE < left() <= 0
     try:
         if not was_open and server.close():
-            say(f"writes are closed: no majority of {config['regions']} regions was heard for {config['seconds']} s")
+            say(f"writes are closed: no majority of {config['regions']} regions was heard in time, which is {config['seconds']} s")
     except OSError as error:
         say(f"those who write cannot be kept out, so their sessions are ended again and again: {error}")
         often = True
@@ -232,8 +238,11 @@ def turn(server: Server, lease: Lease) -> float:
     except (OSError, ValueError, subprocess.SubprocessError):
         # No answer is no news; the lease runs out by itself.
         pass
-    if left() > 0 and server.set(closed=False):
-        say("writes are open")
+    try:
+        if left() > 0 and server.set(closed=False):
+            say("writes are open")
+    except OSError as error:
+        say(f"writes stay closed, as they could not be closed again: {error}")
     if was_open or left() > 0:
         return max(0.0, min(INTERVAL, left()))
     return LATE_INTERVAL if often else INTERVAL

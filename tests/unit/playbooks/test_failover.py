@@ -73,6 +73,14 @@ def test_before_other_evidence_is_made_only_those_are_asked_again_whose_answer_i
     assert asked_again("ap", {"fenced": True, "lsn": "0/3"}, us={**down, "lsn": "0/3"}), "it was receiving until then"
 
 
+@pytest.mark.parametrize("found, chosen, goes_on", [(False, False, True), (True, True, True), (False, True, False)])
+def test_a_primary_that_answers_only_when_it_is_asked_again_is_left_alone(found, chosen, goes_on):
+    (task,) = [task for task in tasks_of(PLAYS) if task["name"] == "Refuse where a primary answers after all"]
+    hosts = {"localhost": {"__failover_found": {"done": found}, "__failover_chosen": {"done": chosen, "new": "us"}}}
+    templar = Templar(loader=LOADER, variables={**ESTATE, "hostvars": hosts})
+    assert templar.evaluate_conditional(task["ansible.builtin.assert"]["that"]) is goes_on
+
+
 @pytest.mark.parametrize(
     "machine, evidence",
     [
