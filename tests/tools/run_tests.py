@@ -208,8 +208,7 @@ def units_newest(log: Log) -> None:
     if not (tools / "pytest").exists():
         shutil.rmtree(tools.parent, ignore_errors=True)
         log.call(interpreter, "-m", "venv", tools.parent)
-        # Most of what comes is never imported, and compiling all of it takes longer than the rest.
-        log.call(tools / "pip", "install", "--quiet", "--no-compile", *newest_requirements())
+        log.call(tools / "pip", "install", "--quiet", *newest_requirements())
     # A machine's own settings for Ansible and pytest are meant for the other environment.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_", "PYTEST_"))}
     environment = {**kept, "PATH": f"{tools}:{os.environ['PATH']}"}

@@ -48,8 +48,7 @@ make_environment() {
     say "Making the virtual environment (a few minutes)"
     rm -rf .venv
     "$python" -m venv .venv
-    # Most of it is never imported, and compiling all of it takes longer than the rest.
-    .venv/bin/pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+    .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
     printf '%s' "$wanted" >.venv/.requirements
 }
 
