@@ -38,6 +38,7 @@ def servers():
 
 @pytest.fixture
 def base(servers, tmp_path):
+    servers.ensure_pebble()
     return {
         "names": ["www.one.test"],
         "directory": "https://%s:14000/dir" % ADDRESS,
