@@ -104,7 +104,7 @@ class Host:
         code = {"program": (files / "paas-certificate.py").read_text(), "_dokku": ""}
         code.update({"_dokku." + path.stem: path.read_text() for path in (REPOSITORY / "plugins/module_utils/_dokku").glob("[a-z]*.py")})
         self.program.write_text((files / "bundle.py").read_text().replace('SOURCES = "{}"', "SOURCES = " + json.dumps(json.dumps(code))))
-        self.settings = {"dir": str(self.certificates), "group": grp.getgrgid(os.getgid()).gr_name, "reload": [], "port": self.server.port, "timeout": 1}
+        self.settings = {"dir": str(self.certificates), "group": grp.getgrgid(os.getgid()).gr_name, "reload": [], "port": self.server.port, "timeout": 4}
 
     def dokku(self, running="true"):
         (self.folder / "bin").mkdir()
