@@ -266,9 +266,10 @@ class Servers:
     def ensure_pebble(self):
         """Pebble's store has been seen to lock itself up, after requests that were cut off on a busy machine: then it makes no account any more,
         and every test after that would fail for it. Started anew it is well."""
-        answering = urllib.request.Request("https://%s:14001/cert-status-by-serial/1" % ADDRESS)
+        context = ssl.create_default_context(cafile=self.ca_file)
         try:
-            urllib.request.urlopen(answering, context=ssl.create_default_context(cafile=self.ca_file), timeout=20).close()
+            urllib.request.urlopen("https://%s:14001/cert-status-by-serial/1" % ADDRESS, context=context, timeout=20).close()
+            return
         except urllib.error.HTTPError:
             # It knows no such certificate; to say so it has to read its store.
             return

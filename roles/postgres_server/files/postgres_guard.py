@@ -222,7 +222,7 @@ def turn(server: Server, lease: Lease) -> float:
         server.config = configuration()
     config = server.config
     lease.configure(config["seconds"] - HEADROOM, config["region"], config["followers"], config["regions"])
-    was_open, often = left() > 0, -LATE < left() <= 0
+    was_open, often = lease.open(clock()), -LATE < left() <= 0
     try:
         if not was_open and server.close():
             say(f"writes are closed: no majority of {config['regions']} regions was heard in time, which is {config['seconds']} s")
@@ -233,17 +233,17 @@ def turn(server: Server, lease: Lease) -> float:
     try:
         seen = server.look(min(INTERVAL, left()) if was_open else LATE_INTERVAL if often else INTERVAL)
         lease.look(now, seen["in_recovery"], seen["replies"])
-        if left() > 0 and not seen["in_recovery"]:
+        if lease.open(clock()) and not seen["in_recovery"]:
             server.record(min(INTERVAL, left()))
     except (OSError, ValueError, subprocess.SubprocessError):
         # No answer is no news; the lease runs out by itself.
         pass
     try:
-        if left() > 0 and server.set(closed=False):
+        if lease.open(clock()) and server.set(closed=False):
             say("writes are open")
     except OSError as error:
         say(f"writes stay closed, as they could not be closed again: {error}")
-    if was_open or left() > 0:
+    if was_open or lease.open(clock()):
         return max(0.0, min(INTERVAL, left()))
     return LATE_INTERVAL if often else INTERVAL
 

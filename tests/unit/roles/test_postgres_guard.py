@@ -194,7 +194,7 @@ def turns(monkeypatch, clock, server, seconds, until):
 
 @pytest.mark.parametrize("seconds", [3, 15, 15.7])
 def test_writes_are_closed_when_the_time_is_over_however_long_an_answer_takes(seconds, monkeypatch, clock):
-    """It came up closed and was promoted a second later. Who was coming in then is looked for some more times."""
+    """A follower at the first look, it gives no answer any more. Who was coming in when it is closed is looked for some more times."""
     server = SilentServer(clock)
     closed = turns(monkeypatch, clock, server, seconds, seconds + 30)
     # The first look gave it its time.
