@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import runpy
@@ -339,6 +340,17 @@ def test_a_rewind_that_cannot_work_keeps_the_old_directory(servers):
     assert old.shell(f"cat {result['kept_aside']}/PG_VERSION") == str(old.version)
 
 
+@contextlib.contextmanager
+def starting_slowly(server):
+    """So that for some seconds the server's log is that of the run before."""
+    folder = f"/run/systemd/system/{server.unit}.service.d"
+    server.shell(f"mkdir {folder}; printf '[Service]\\nExecStartPre=sleep 3\\n' > {folder}/slow.conf; systemctl daemon-reload")
+    try:
+        yield
+    finally:
+        server.shell(f"rm -r {folder}; systemctl daemon-reload")
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["kept by a slot", "thrown away"])
 def test_a_rewind_needs_the_log_since_the_last_common_checkpoint(pair, kept):
     """A slot that was made before the promotion keeps it; one that is made afterwards begins with the new timeline's checkpoint."""
@@ -361,7 +373,8 @@ def test_a_rewind_needs_the_log_since_the_last_common_checkpoint(pair, kept):
     else:
         with pytest.raises(Failed, match="thrown away log that it needs to get ready.*reclone takes a new base backup"):
             old.follow(new, on_divergence="rewind", slot="late")
-        taken_back = old.follow(new, on_divergence="reclone", slot="late")
+        with starting_slowly(old):
+            taken_back = old.follow(new, on_divergence="reclone", slot="late")
         assert taken_back["action"] == "recloned" and taken_back["kept_aside"]
     old.rows(18)
 

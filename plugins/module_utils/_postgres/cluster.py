@@ -330,6 +330,11 @@ class Cluster:
         match = re.match(r"^\d+ \((postgres|postmaster)\) ([A-Za-z])", self._text(f"/proc/{process}/stat"))
         return match is not None and match.group(2) not in "ZX"
 
+    def _startup_process(self) -> str:
+        """What the process that replays the log calls itself, empty where there is none. It is made after the server has begun its log."""
+        names = (self._text(f"/proc/{process}/cmdline") for process in self.processes())
+        return next((name for name in names if re.match(r"postgres: .*\bstartup\b", name)), "")
+
     def _may_be_server(self, process: str) -> bool:
         """Whether a process that was not found may still be this cluster's server. Another cluster's has a directory, only not this one."""
         hidden = not self._text(f"/proc/{process}/stat")
@@ -593,6 +598,9 @@ class Cluster:
 
     def _starved(self) -> bool:
         """Whether the last thing that went wrong since its start is that the primary has no more of the log which it needs to get ready."""
+        if not self._startup_process():
+            # Until it has one, its log is that of the run before.
+            return False
         lines = self._log_tail()
         started = max((number for number, line in enumerate(lines) if "LOG:  starting PostgreSQL " in line), default=0)
         wrong = [line for line in lines[started:] if _WRONG.search(line)]
@@ -797,7 +805,7 @@ class Cluster:
         while self.status() is None:
             if self.postmaster() is None:
                 raise PostgresError(f"the cluster {self.name} does not recover. " + "; ".join(self.log_errors()))
-            if not any(re.search(r" startup +waiting for ", self._text(f"/proc/{process}/cmdline")) for process in self.processes()):
+            if not re.search(r" startup +waiting for ", self._startup_process()):
                 deadline = time.monotonic() + self.timeout
             if time.monotonic() >= deadline:
                 raise PostgresError(f"the cluster {self.name} does not recover, it waits for log that it has not got. " + "; ".join(self.log_errors()))
