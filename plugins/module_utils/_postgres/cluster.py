@@ -676,7 +676,7 @@ class Cluster:
         sync_folder(self.data_dir)
 
     def hold_down(self, fenced: bool = False) -> None:
-        """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot.
+        """start.conf `disabled` is what pg_ctlcluster, and through it systemd, obeys; it holds over a reboot. systemd need not read it anew.
 
         It also says that the server is fenced and how it was started before: it is on another disk than the marks as a rule, which may be full.
         """
@@ -684,7 +684,6 @@ class Cluster:
         if fenced or self._held_fenced():
             lines.append(_FENCED_LINE)
         self.write(self.start_conf, "\n".join([*lines, f"# Before: {self._start_before()}", "disabled", ""]), 0o644)
-        self._daemon_reload()
         if fenced:
             with contextlib.suppress(OSError):
                 self.mark(fenced=True)

@@ -55,7 +55,7 @@ def test_nobody_who_says_nothing_is_counted_on():
 
 def asked_again(host, held=None, **said):
     """Whether that host is, where the old primary has been asked to be held down and nobody vouches for it."""
-    (task,) = [task for task in tasks_of(PLAYS) if task["name"] == "Ask again where the first answers may no longer hold"]
+    (task,) = [task for task in tasks_of(PLAYS) if task["name"] == "Ask each server whose answer may be another one now"]
     answers = {"us": {"unreachable": True}, "eu": {**follower("0/2"), "guards": {}}, "ap": {**follower("0/1"), "guards": {}}}
     hosts = {name: {"__failover_info": {**answer, "streaming": True, **said.get(name, {})}} for name, answer in answers.items()}
     hosts["us"]["__failover_fence"] = held or {"skipped": True}
