@@ -156,6 +156,12 @@ def test_the_first_answers_hold_where_nothing_can_have_come_since(said, held, ex
     assert settled(said, held) is expected
 
 
+@pytest.mark.parametrize("remembered, new", [({}, "eu"), ({"__failover_chosen": {"new": "ap"}}, "ap")], ids=["they hold", "asked again"])
+def test_the_first_choice_counts_until_there_is_another_one(remembered, new):
+    hosts = {"localhost": {"__failover_found": {"new": "eu"}, **remembered}}
+    assert Templar(loader=LOADER, variables={**ESTATE, "hostvars": hosts}).template(ESTATE["__failover_new"]) == new
+
+
 def test_who_has_not_answered_is_asked_again():
     assert settled({}, {"fenced": True, "lsn": "0/3"}, failed={"failed": True, "msg": "not in time"}) is False
     assert settled({}, {"fenced": True, "lsn": "0/3"}, failed={"unreachable": True}) is True
