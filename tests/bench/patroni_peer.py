@@ -112,7 +112,8 @@ def _patronictl(name, *arguments):
 
 def members(asked):
     """Each member's role and state, as the server `asked` tells them."""
-    text = _patronictl(asked, "list", "--format", "json")
+    # Beside a dead machine it warns of that one on its other output.
+    text = _patronictl(asked, "list", "--format", "json", "2>/dev/null")
     return {entry["Member"]: (entry["Role"], entry["State"]) for entry in json.loads(text)}
 
 
